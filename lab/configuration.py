@@ -1,0 +1,277 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The configuration files of the lab's services, as plain mappings.
+
+Pure: ``files`` answers what each file holds, ``cloud`` writes them. A file
+is a mapping of section to option to value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lab import layout as lab_layout
+
+Layout = lab_layout.Layout
+Section = Mapping[str, object]
+File = Mapping[str, Section]
+
+#: Networks that the lab has; the addresses exist inside OVN only, except for
+#: the gateway of the public one, which is the host's end of br-ex.
+PUBLIC_CIDR = '172.24.4.0/24'
+PUBLIC_GATEWAY = '172.24.4.1'
+PUBLIC_POOL = ('172.24.4.10', '172.24.4.250')
+PRIVATE_CIDR = '10.20.0.0/24'
+
+
+def render(content: File) -> str:
+    """The text of one configuration file."""
+    lines = []
+    for section, options in content.items():
+        lines.append(f'[{section}]')
+        lines += [f'{name} = {value}' for name, value in options.items()]
+        lines.append('')
+    return '\n'.join(lines)
+
+
+def files(layout: Layout) -> dict[str, str]:
+    """Every file below ``etc``: relative path to text."""
+    contents = {
+        'keystone/keystone.conf': _keystone(layout),
+        'placement/placement.conf': _placement(layout),
+        'glance/glance-api.conf': _glance(layout),
+        'neutron/neutron.conf': _neutron(layout),
+        'neutron/ml2_conf.ini': _ml2(layout),
+        'nova/nova.conf': _nova(layout),
+        'nova/nova-db.conf': _nova_databases(layout),
+        'heat/heat.conf': _heat(layout),
+    }
+    for host in layout.hosts:
+        contents[f'nova-{host.name}/compute.conf'] = _compute(layout, host)
+    return {path: render(content) for path, content in contents.items()}
+
+
+def _account(layout: Layout, user: str) -> dict[str, object]:
+    return {
+        'auth_type': 'password',
+        'auth_url': layout.url('keystone') + '/v3',
+        'username': user,
+        'password': lab_layout.PASSWORD,
+        'user_domain_id': 'default',
+        'project_name': 'service',
+        'project_domain_id': 'default',
+        'region_name': 'RegionOne',
+    }
+
+
+def _token(layout: Layout, user: str) -> dict[str, object]:
+    return {
+        **_account(layout, user),
+        'www_authenticate_uri': layout.url('keystone') + '/v3',
+        'service_token_roles_required': 'true',
+    }
+
+
+def _lock(layout: Layout, service: str) -> dict[str, object]:
+    return {'lock_path': layout.run / 'lock' / service}
+
+
+def _keystone(layout: Layout) -> File:
+    keys = layout.state / 'keystone'
+    return {
+        'database': {'connection': layout.database('keystone')},
+        'token': {'provider': 'fernet'},
+        'fernet_tokens': {'key_repository': keys / 'fernet'},
+        'fernet_receipts': {'key_repository': keys / 'receipts'},
+        'credential': {'key_repository': keys / 'credential'},
+        # Without a cache every request costs two hundred SQL statements.
+        'cache': {'enabled': 'true', 'backend': 'dogpile.cache.memory'},
+        'identity': {'password_hash_rounds': 4},
+    }
+
+
+def _placement(layout: Layout) -> File:
+    return {
+        'placement_database': {'connection': layout.database('placement')},
+        'api': {'auth_strategy': 'keystone'},
+        'keystone_authtoken': _token(layout, 'placement'),
+    }
+
+
+def _glance(layout: Layout) -> File:
+    store = layout.state / 'glance'
+    return {
+        'DEFAULT': {'enabled_backends': 'file:file'},
+        'database': {'connection': layout.database('glance')},
+        'glance_store': {'default_backend': 'file'},
+        'file': {'filesystem_store_datadir': store / 'images'},
+        'os_glance_tasks_store': {
+            'filesystem_store_datadir': store / 'tasks'},
+        'os_glance_staging_store': {
+            'filesystem_store_datadir': store / 'staging'},
+        'paste_deploy': {
+            'flavor': 'keystone',
+            'config_file': layout.venv / 'etc/glance/glance-api-paste.ini'},
+        'oslo_concurrency': _lock(layout, 'glance'),
+        'keystone_authtoken': _token(layout, 'glance'),
+    }
+
+
+def _neutron(layout: Layout) -> File:
+    return {
+        'DEFAULT': {
+            'core_plugin': 'ml2',
+            'service_plugins': 'ovn-router',
+            'auth_strategy': 'keystone',
+            # OVN needs no agent, hence no message bus.
+            'transport_url': 'fake://',
+            'state_path': layout.state / 'neutron',
+            'host': 'controller',
+            'api_paste_config': layout.venv / 'etc/neutron/api-paste.ini',
+            'rpc_workers': 0,
+            'notify_nova_on_port_status_changes': 'true',
+            'notify_nova_on_port_data_changes': 'true',
+            'send_events_interval': 1,
+            'dns_domain': 'lab.example.',
+        },
+        'quotas': {f'quota_{what}': -1 for what in (
+            'port', 'network', 'subnet', 'router', 'floatingip',
+            'security_group', 'security_group_rule')},
+        'database': {'connection': layout.database('neutron')},
+        'oslo_concurrency': _lock(layout, 'neutron'),
+        'oslo_messaging_notifications': {'driver': 'noop'},
+        'keystone_authtoken': _token(layout, 'neutron'),
+        'nova': _account(layout, 'nova'),
+        'placement': _account(layout, 'placement'),
+    }
+
+
+def _ml2(layout: Layout) -> File:
+    return {
+        'ml2': {
+            'type_drivers': 'geneve,flat',
+            'tenant_network_types': 'geneve',
+            'mechanism_drivers': 'ovn',
+            'extension_drivers': 'port_security',
+        },
+        'ml2_type_geneve': {'vni_ranges': '1:1000', 'max_header_size': 38},
+        'ml2_type_flat': {'flat_networks': 'public'},
+        'ovn': {
+            'ovn_nb_connection': layout.ovn_db(),
+            'ovn_sb_connection': layout.ovn_db(),
+            'ovn_metadata_enabled': 'false',
+        },
+    }
+
+
+def _nova(layout: Layout) -> File:
+    return {
+        'DEFAULT': {
+            'transport_url': layout.transport_url(),
+            'host': 'controller',
+            'my_ip': '127.0.0.1',
+            'state_path': layout.state / 'nova',
+            'report_interval': 5,
+            'service_down_time': 15,
+            'periodic_fuzzy_delay': 0,
+            'graceful_shutdown_timeout': 3,
+            'manager_shutdown_timeout': 1,
+            'debug': 'true',
+            'log_options': 'false',
+            'vif_plugging_timeout': 60,
+        },
+        'wsgi': {'api_paste_config': layout.venv / 'etc/nova/api-paste.ini'},
+        'conductor': {'workers': 1},
+        'scheduler': {'workers': 1},
+        'oslo_concurrency': _lock(layout, 'nova'),
+        'quota': {'instances': -1, 'cores': -1, 'ram': -1},
+        'glance': {'api_servers': layout.url('glance')},
+        'keystone_authtoken': _token(layout, 'nova'),
+        'service_user': {**_account(layout, 'nova'),
+                         'send_service_user_token': 'true'},
+        'placement': _account(layout, 'placement'),
+        'neutron': {**_account(layout, 'neutron'),
+                    'endpoint_override': layout.url('neutron')},
+        'vnc': {'enabled': 'false'},
+        'serial_console': {
+            'enabled': 'true',
+            'base_url': f'ws://127.0.0.1:{layout.port("serialproxy")}/',
+            'serialproxy_host': '127.0.0.1',
+            'serialproxy_port': layout.port('serialproxy'),
+            'proxyclient_address': '127.0.0.1',
+        },
+    }
+
+
+def _nova_databases(layout: Layout) -> File:
+    # Apart from nova.conf: nova-compute complains when it can see these.
+    return {
+        'database': {'connection': layout.database('nova_cell1')},
+        'api_database': {'connection': layout.database('nova_api')},
+    }
+
+
+def _compute(layout: Layout, host: lab_layout.Host) -> File:
+    config = f'--config-file {layout.etc}/nova/nova.conf'
+    helper = {'helper_command': f'{layout.bin}/privsep-helper {config} '
+              f'--config-file {layout.etc}/nova-{host.name}/compute.conf'}
+    return {
+        'DEFAULT': {
+            'compute_driver': 'docker.DockerDriver',
+            'host': host.name,
+            'state_path': host.state,
+            'reserved_host_memory_mb': 512,
+            'cpu_allocation_ratio': 16.0,
+            'initial_cpu_allocation_ratio': 16.0,
+        },
+        'oslo_concurrency': _lock(layout, host.name),
+        'os_vif_ovs': {'ovsdb_connection': host.ovsdb},
+        # The lab runs as root and needs no sudo.
+        'vif_plug_ovs_privileged': helper,
+        'nova_docker_driver_privileged': helper,
+        'nova_sys_admin': helper,
+    }
+
+
+def _heat(layout: Layout) -> File:
+    return {
+        'DEFAULT': {
+            'transport_url': layout.transport_url(),
+            'num_engine_workers': 1,
+            'plugin_dirs': layout.source / 'heat_plugins' / 'loader',
+            'environment_dir': layout.venv / 'etc/heat/environment.d',
+            'template_dir': layout.venv / 'etc/heat/templates',
+            'stack_domain_admin': 'heat_domain_admin',
+            'stack_domain_admin_password': lab_layout.PASSWORD,
+            'stack_user_domain_name': 'heat',
+            'heat_metadata_server_url': layout.url('heat'),
+            'auth_encryption_key': 'nova-docker-lab-not-a-secret-key',
+            'region_name_for_services': 'RegionOne',
+            'graceful_shutdown_timeout': 3,
+            'debug': 'true',
+            'log_options': 'false',
+        },
+        'database': {'connection': layout.database('heat')},
+        'oslo_concurrency': _lock(layout, 'heat'),
+        'paste_deploy': {
+            'api_paste_config': layout.venv / 'etc/heat/api-paste.ini'},
+        'keystone_authtoken': _token(layout, 'heat'),
+        'clients_keystone': {'auth_uri': layout.url('keystone')},
+        'trustee': {
+            'auth_type': 'password',
+            'auth_url': layout.url('keystone') + '/v3',
+            'username': 'heat',
+            'password': lab_layout.PASSWORD,
+            'user_domain_id': 'default',
+        },
+    }
