@@ -152,8 +152,9 @@ def connect(layout: Layout, user: str = 'admin') -> connection.Connection:
 
 def seed(layout: Layout) -> None:
     """Fills the running services of a cloud that has only its schemas."""
+    _accounts(layout, connect(layout))
+    # A new connection, for a token whose catalogue has the new endpoints.
     cloud = connect(layout)
-    _accounts(layout, cloud)
     _flavors(cloud)
     _networks(cloud, connect(layout, 'demo'))
 

@@ -1,0 +1,87 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Names, labels and tags: the one place where identity is spelled.
+
+A container is ours only if its name and its labels agree. Neither can be set
+by a tenant, by an image or by a snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import re
+
+LABEL_PREFIX = 'org.openstack.nova-docker.'
+
+#: The uuid of the server that the container belongs to.
+INSTANCE_LABEL = LABEL_PREFIX + 'instance'
+#: What the container is for the server: one of the ROLE_* values.
+ROLE_LABEL = LABEL_PREFIX + 'role'
+#: ``CONF.host`` of the nova-compute that made it.
+HOST_LABEL = LABEL_PREFIX + 'host'
+#: The version of this labelling, for drivers to come.
+FORMAT_LABEL = LABEL_PREFIX + 'format'
+#: The digest of the ContainerSpec: whether a rebuild would change anything.
+SPEC_LABEL = LABEL_PREFIX + 'spec'
+
+FORMAT = '1'
+
+ROLE_SERVER = 'server'
+ROLE_SANDBOX = 'sandbox'
+
+IMAGE_NAMESPACE = 'nova-docker'
+
+_NAME = re.compile(
+    r'/?nova-(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'
+    r'(?P<sandbox>-sandbox)?')
+
+
+def container(instance_uuid: str) -> str:
+    """The name of the container that runs a server's process."""
+    return f'nova-{instance_uuid}'
+
+
+def sandbox(instance_uuid: str) -> str:
+    """The name of the container that holds a server's network namespace."""
+    return f'nova-{instance_uuid}-sandbox'
+
+
+def image_tag(image_id: str) -> str:
+    """The tag under which the Engine has a Glance image."""
+    return f'{IMAGE_NAMESPACE}/{image_id}:latest'
+
+
+def labels(instance_uuid: str, role: str, host: str) -> dict[str, str]:
+    """The labels that make a container ours."""
+    return {INSTANCE_LABEL: instance_uuid, ROLE_LABEL: role,
+            HOST_LABEL: host, FORMAT_LABEL: FORMAT}
+
+
+def owner(name: str, container_labels: Mapping[str, str]) -> str | None:
+    """The server that a container belongs to; None if it is not ours.
+
+    :param name: the container's name, with or without Docker's slash
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    role = ROLE_SANDBOX if match['sandbox'] else ROLE_SERVER
+    if (container_labels.get(INSTANCE_LABEL) != match['uuid']
+            or container_labels.get(ROLE_LABEL) != role):
+        return None
+    return match['uuid']
+
+
+def is_reserved_label(label: str) -> bool:
+    """Whether only the driver may set this label."""
+    return label.startswith(LABEL_PREFIX)
