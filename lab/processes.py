@@ -45,7 +45,9 @@ class Processes:
         log.parent.mkdir(parents=True, exist_ok=True)
         if log.exists():
             log.replace(log.with_suffix('.log.1'))
-        marks = {_ROOT_MARK: str(self._root), _SERVICE_MARK: service}
+        marks = {_ROOT_MARK: str(self._root), _SERVICE_MARK: service,
+                 # Or setproctitle would write over the marks.
+                 'SPT_NOENV': '1'}
         with log.open('wb') as output:
             process = subprocess.Popen(
                 command, env={**os.environ, **(environment or {}), **marks},

@@ -229,8 +229,7 @@ def _vswitchd(layout: Layout, host: lab_layout.Host) -> Service:
 
 def _ovn_controller(layout: Layout, host: lab_layout.Host) -> Service:
     return Service(f'ovn-controller-{host.name}', (
-        'ovn-controller', host.ovsdb, f'--unixctl={host.run}/controller.ctl',
-        '--pidfile'),
+        'ovn-controller', host.ovsdb, '--pidfile'),
         # Its bridge, not its socket, is what os-vif will look for.
         _listens(host.run / 'br-int.mgmt'),
         after=(f'vswitchd-{host.name}', 'ovn-db'),
@@ -306,7 +305,8 @@ def _conductor(layout: Layout) -> Service:
         layout, 'nova-conductor',
         _nova_command(layout, 'nova-conductor', 'nova/nova.conf',
                       'nova/nova-db.conf'),
-        ('mariadb', 'rabbitmq'), 'Join ServiceGroup membership')
+        # Both workers end at once if placement does not answer.
+        ('mariadb', 'rabbitmq', 'placement'), 'Join ServiceGroup membership')
 
 
 def _scheduler(layout: Layout) -> Service:

@@ -24,6 +24,7 @@
     |   +-- InvalidRequest        it calls the request itself wrong
     +-- InvalidSpec               the tenant's user_data cannot be honoured
     +-- InvalidImage              the image's archive cannot be accepted
+    +-- TransferFailed            the image did not arrive from Glance
     +-- ForeignContainer          our name on a container that is not ours
     +-- ProcessFailed             the process could not start or ended early
 
@@ -79,6 +80,10 @@ class InvalidSpec(DockerDriverError):
 
 class InvalidImage(DockerDriverError):
     """The image's archive cannot be accepted."""
+
+
+class TransferFailed(DockerDriverError):
+    """The image did not arrive whole from Glance."""
 
 
 class ForeignContainer(DockerDriverError):

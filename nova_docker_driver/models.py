@@ -85,6 +85,24 @@ class Sandbox:
 
 
 @dataclasses.dataclass(frozen=True)
+class Nic:
+    """One network device of a server, as Neutron wants it."""
+
+    port_id: str
+    #: The device's name on the host and inside.
+    host_end: str
+    name: str
+    mac: str
+    mtu: int
+    #: Each with its prefix length.
+    addresses: tuple[str, ...] = ()
+    #: Destination and next hop; an empty hop is on the link.
+    routes: tuple[tuple[str, str], ...] = ()
+    #: False where the switch needs packets whose checksums are complete.
+    checksum_offload: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class Mount:
     """A read-only bind of a file that the driver owns."""
 
@@ -109,6 +127,8 @@ class ContainerSpec:
     healthcheck: Healthcheck | None
     #: Bytes.
     memory: int
+    #: Bytes of swap beyond the memory.
+    swap: int
     #: CPUs times 10**9.
     nano_cpus: int
     pids_limit: int
@@ -154,6 +174,20 @@ class Event:
     #: Nanoseconds since the epoch, by the Engine's clock.
     time: int
     exit_code: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineFacts:
+    """What the Engine says about itself and its host."""
+
+    #: Its release, as in ``20.10.24+dfsg1``.
+    version: str
+    #: The directory of its images and containers.
+    root_dir: str
+    architecture: str
+    cpus: int
+    #: Bytes.
+    memory: int
 
 
 @dataclasses.dataclass(frozen=True)

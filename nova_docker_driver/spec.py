@@ -41,6 +41,7 @@ class Inputs:
     instance_uuid: str
     hostname: str
     memory_mib: int
+    swap_mib: int
     vcpus: int
     extra_specs: Mapping[str, str]
     image: models.EngineImage
@@ -107,6 +108,7 @@ def _resources(inputs: Inputs) -> dict[str, Any]:
     pids = inputs.extra_specs.get(_PIDS_KEY)
     return {
         'memory': inputs.memory_mib * models.MIB,
+        'swap': inputs.swap_mib * models.MIB,
         'nano_cpus': inputs.vcpus * 10**9,
         'pids_limit': int(pids) if pids else inputs.policy.pids_limit,
     }
@@ -155,7 +157,7 @@ def sandbox(instance_uuid: str, hostname: str, image: str,
         network_mode='none', hostname=hostname,
         entrypoint=None, command=None, environment=(), working_dir=None,
         user=None, healthcheck=None,
-        memory=16 * models.MIB, nano_cpus=10**8, pids_limit=4,
+        memory=16 * models.MIB, swap=0, nano_cpus=10**8, pids_limit=4,
         cap_drop=('ALL',), cap_add=(),
         security_opt=('no-new-privileges:true',), mounts=(),
         # Without these the namespace refuses IPv6 addresses.

@@ -1,0 +1,285 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The facade: what Nova may ask of the driver, each in a line or two.
+
+Builds every object once and hands it its collaborators; what happens is in
+``lifecycle.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nova import conf as nova_conf
+from nova.console import type as console_type
+from nova import context as nova_context
+from nova import exception
+from nova.image import glance
+from nova.network import model as network_model
+from nova import objects
+from nova.virt import driver as virt_driver
+from nova.virt import hardware
+from nova.virt import virtapi as nova_virtapi
+import os_resource_classes as orc
+from oslo_log import log as logging
+
+from nova_docker_driver import conf
+from nova_docker_driver import engine
+from nova_docker_driver import errors
+from nova_docker_driver import events
+from nova_docker_driver import guestfiles
+from nova_docker_driver import health
+from nova_docker_driver import hostinfo
+from nova_docker_driver import images
+from nova_docker_driver import inventory
+from nova_docker_driver import lifecycle
+from nova_docker_driver import models
+from nova_docker_driver import network
+from nova_docker_driver import sandbox
+from nova_docker_driver import states
+
+CONF = nova_conf.CONF
+LOG = logging.getLogger(__name__)
+
+conf.register_opts(CONF)
+
+Context = nova_context.RequestContext
+Instance = objects.Instance
+NetworkInfo = network_model.NetworkInfo
+
+_CONSOLE_LINES = 10_000
+
+
+@errors.at_the_edge
+class DockerDriver(virt_driver.ComputeDriver):  # type: ignore[misc]
+    """Servers are containers of the Docker Engine of this host."""
+
+    capabilities = {
+        **virt_driver.ComputeDriver.capabilities,
+        # An image in the format docker is stored with the disk format raw.
+        'supports_image_type_raw': True,
+    }
+
+    def __init__(self, virtapi: nova_virtapi.VirtAPI) -> None:
+        super().__init__(virtapi)
+        self._host = CONF.host
+        options = CONF.docker
+        self._engine = engine.Engine(
+            options.endpoint, options.request_timeout,
+            options.image_load_timeout, options.max_concurrent_starts)
+        self._hostinfo = hostinfo.HostInfo(self._engine)
+        self._lifecycle = lifecycle.Lifecycle(
+            self._engine, images.Images(self._engine, glance.API()),
+            sandbox.Sandboxes(self._engine, options.sandbox_image),
+            network.Network(network.wait_for_events(virtapi)),
+            guestfiles.GuestFiles(Path(options.state_path)))
+        self._listener: events.Listener | None = None
+
+    # -- the service --------------------------------------------------------
+
+    def init_host(self, host: str) -> None:
+        """Connects to the Engine; nova-compute ends if there is none."""
+        self._host = host
+        facts = self._hostinfo.read(host)
+        LOG.info('Docker Engine %s at %s', facts.engine_version,
+                 CONF.docker.endpoint)
+        _log_weaknesses()
+        self._listener = events.Listener(
+            self._engine, host, self.emit_event,
+            health.Reporter(self._engine).report)
+        self._listener.start()
+
+    def cleanup_host(self, host: str) -> None:
+        if self._listener is not None:
+            self._listener.stop()
+
+    # -- what there is ------------------------------------------------------
+
+    def get_info(self, instance: Instance, use_cache: bool = True
+                 ) -> hardware.InstanceInfo:
+        return hardware.InstanceInfo(
+            state=states.power(self._lifecycle.inspect(instance)))
+
+    def list_instances(self) -> list[str]:
+        return self.list_instance_uuids()
+
+    def list_instance_uuids(self) -> list[str]:
+        try:
+            return self._lifecycle.instance_uuids(self._host)
+        except errors.EngineUnavailable as error:
+            raise exception.VirtDriverNotReady() from error
+
+    def instance_exists(self, instance: Instance) -> bool:
+        try:
+            self._lifecycle.inspect(instance)
+        except exception.InstanceNotFound:
+            return False
+        return True
+
+    def get_num_instances(self) -> int:
+        return len(self.list_instance_uuids())
+
+    def get_available_nodes(self, refresh: bool = False) -> list[str]:
+        return [self._host]
+
+    def get_available_resource(self, nodename: str) -> dict[str, Any]:
+        return inventory.resources(self._hostinfo.read(nodename))
+
+    def update_provider_tree(self, provider_tree: Any, nodename: str,
+                             allocations: Any = None) -> None:
+        current = provider_tree.data(nodename).inventory
+        provider_tree.update_inventory(nodename, inventory.inventory(
+            self._hostinfo.read(nodename),
+            self._get_allocation_ratios(current),
+            CONF.reserved_host_cpus, CONF.reserved_host_memory_mb,
+            self._get_reserved_host_disk_gb_from_config()))
+
+    def get_host_ip_addr(self) -> str:
+        return str(CONF.my_ip)
+
+    def get_console_output(self, context: Context, instance: Instance
+                           ) -> bytes:
+        return self._lifecycle.console(
+            instance, _CONSOLE_LINES, CONF.docker.console_log_size * 1024)
+
+    # -- making and removing ------------------------------------------------
+
+    def spawn(self, context: Context, instance: Instance,
+              image_meta: objects.ImageMeta, injected_files: Any,
+              admin_password: str | None, allocations: Any,
+              network_info: NetworkInfo | None = None,
+              block_device_info: Any = None, power_on: bool = True,
+              accel_info: Any = None) -> None:
+        self._lifecycle.spawn(context, instance, image_meta,
+                              _vifs(network_info), block_device_info,
+                              self._policy())
+
+    def destroy(self, context: Context, instance: Instance,
+                network_info: NetworkInfo | None,
+                block_device_info: Any = None, destroy_disks: bool = True,
+                destroy_secrets: bool = True) -> None:
+        self._lifecycle.destroy(instance, _vifs(network_info))
+
+    def cleanup(self, context: Context, instance: Instance,
+                network_info: NetworkInfo | None,
+                block_device_info: Any = None, destroy_disks: bool = True,
+                migrate_data: Any = None, destroy_vifs: bool = True,
+                destroy_secrets: bool = True) -> None:
+        self._lifecycle.destroy(instance, _vifs(network_info))
+
+    # -- power --------------------------------------------------------------
+
+    def power_on(self, context: Context, instance: Instance,
+                 network_info: NetworkInfo | None,
+                 block_device_info: Any = None, accel_info: Any = None,
+                 share_info: Any = None) -> None:
+        self._lifecycle.power_on(instance, _vifs(network_info))
+
+    def power_off(self, instance: Instance, timeout: int = 0,
+                  retry_interval: int = 0) -> None:
+        self._lifecycle.power_off(instance, timeout)
+
+    def reboot(self, context: Context, instance: Instance,
+               network_info: NetworkInfo | None, reboot_type: str,
+               block_device_info: Any = None, bad_volumes_callback: Any = None,
+               accel_info: Any = None, share_info: Any = None) -> None:
+        self._lifecycle.reboot(
+            context, instance, _vifs(network_info), reboot_type == 'HARD',
+            CONF.shutdown_timeout, self._policy())
+
+    def pause(self, instance: Instance) -> None:
+        self._lifecycle.pause(instance)
+
+    def unpause(self, instance: Instance) -> None:
+        self._lifecycle.unpause(instance)
+
+    def resume_state_on_host_boot(self, context: Context, instance: Instance,
+                                  network_info: NetworkInfo | None,
+                                  share_info: Any = None,
+                                  block_device_info: Any = None) -> None:
+        self._lifecycle.power_on(instance, _vifs(network_info))
+
+    # -- network ------------------------------------------------------------
+
+    def plug_vifs(self, instance: Instance, network_info: NetworkInfo
+                  ) -> None:
+        self._lifecycle.restore_network(instance, _vifs(network_info))
+
+    def unplug_vifs(self, instance: Instance, network_info: NetworkInfo
+                    ) -> None:
+        self._lifecycle.disconnect(instance, _vifs(network_info))
+
+    # -- honest refusals: NotImplementedError would do damage here ----------
+
+    def rescue(self, context: Context, instance: Instance,
+               network_info: NetworkInfo | None,
+               image_meta: objects.ImageMeta, rescue_password: str | None,
+               block_device_info: Any, share_info: Any) -> None:
+        # Nova has stopped the server already and will not start it again.
+        self._lifecycle.power_on(instance, _vifs(network_info))
+        raise exception.InstanceNotRescuable(
+            instance_id=instance.uuid,
+            reason='containers cannot be rescued by this driver yet')
+
+    def snapshot(self, context: Context, instance: Instance, image_id: str,
+                 update_task_state: Any) -> None:
+        if lifecycle.is_being_shelved(instance):
+            # As above: or the server would be ACTIVE without a process.
+            self._lifecycle.power_on(
+                instance, _vifs(instance.info_cache.network_info))
+        raise NotImplementedError()
+
+    def check_can_live_migrate_destination(
+            self, context: Context, instance: Instance, src_compute_info: Any,
+            dst_compute_info: Any, block_migration: bool = False,
+            disk_over_commit: bool = False) -> Any:
+        raise exception.MigrationPreCheckError(
+            reason='containers cannot be migrated live')
+
+    def get_vnc_console(self, context: Context, instance: Instance
+                        ) -> console_type.ConsoleVNC:
+        raise exception.ConsoleTypeUnavailable(console_type='novnc')
+
+    def get_spice_console(self, context: Context, instance: Instance
+                          ) -> console_type.ConsoleSpice:
+        raise exception.ConsoleTypeUnavailable(console_type='spice-html5')
+
+    def get_serial_console(self, context: Context, instance: Instance
+                           ) -> console_type.ConsoleSerial:
+        raise exception.ConsoleTypeUnavailable(console_type='serial')
+
+    # -- helpers ------------------------------------------------------------
+
+    def _policy(self) -> models.Policy:
+        return conf.policy(CONF, self._host)
+
+    @staticmethod
+    def _get_allocation_ratios(inv: Any) -> dict[str, float]:
+        """As Nova computes them, by resource class."""
+        ratios = virt_driver.ComputeDriver._get_allocation_ratios(inv)
+        return {name: ratios[name]
+                for name in (orc.VCPU, orc.MEMORY_MB, orc.DISK_GB)}
+
+
+def _vifs(network_info: NetworkInfo | None) -> Sequence[network_model.VIF]:
+    # Nova hands out a promise here; iterating it waits and may raise.
+    return list(network_info or ())
+
+
+def _log_weaknesses() -> None:
+    """One line for each thing that an operator has weakened."""
+    for name in sorted(set(CONF.docker.allowed_caps) - set(conf.DEFAULT_CAPS)):
+        LOG.warning('[docker] allowed_caps grants containers CAP_%s, which '
+                    'the default does not', name)

@@ -1,0 +1,387 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The Docker Engine: the only module that knows the docker SDK.
+
+Calls are of two kinds. Most are bounded by ``[docker] request_timeout``; a
+lost answer then is ``EngineTimeout``, whose outcome is unknown, never
+"failed". Following events has no bound, and loading an image one of its own.
+Errors are told apart by type here, once; no other module reads their text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+import contextlib
+import os
+import threading
+from typing import Any
+
+import docker
+import docker.errors
+import docker.utils
+import requests.exceptions
+
+from nova_docker_driver import errors
+from nova_docker_driver import models
+from nova_docker_driver import names
+
+OLDEST_API = '1.41'
+
+_EVENTS = ('start', 'die', 'oom', 'pause', 'unpause', 'health_status')
+
+
+class Engine:
+    """One Engine, connected to when it is first needed."""
+
+    def __init__(self, endpoint: str, timeout: int, load_timeout: int,
+                 concurrent_starts: int = 0) -> None:
+        """Connects to nothing yet.
+
+        :param timeout: seconds that an ordinary call may take
+        :param load_timeout: seconds without an answer while an image loads
+        :param concurrent_starts: 0 means two for each CPU
+        """
+        self._endpoint = endpoint
+        self._timeout = timeout
+        self._load_timeout = load_timeout
+        self._local = threading.local()
+        self._version: str | None = None
+        self._starts = threading.BoundedSemaphore(
+            concurrent_starts or 2 * (os.cpu_count() or 1))
+
+    # -- itself -------------------------------------------------------------
+
+    def facts(self) -> models.EngineFacts:
+        """What the Engine says about itself and its host."""
+        with self._call() as client:
+            info = client.info()
+        return models.EngineFacts(
+            version=info['ServerVersion'], root_dir=info['DockerRootDir'],
+            architecture=info['Architecture'], cpus=info['NCPU'],
+            memory=info['MemTotal'])
+
+    # -- containers ---------------------------------------------------------
+
+    def containers(self, instance_uuid: str | None = None,
+                   host: str | None = None) -> list[models.Container]:
+        """Our containers, in one call however many there are.
+
+        :param instance_uuid: only those of one server
+        :param host: only those that one nova-compute made
+        """
+        labels = [names.INSTANCE_LABEL]
+        if instance_uuid is not None:
+            labels.append(f'{names.INSTANCE_LABEL}={instance_uuid}')
+        if host is not None:
+            labels.append(f'{names.HOST_LABEL}={host}')
+        with self._call() as client:
+            found = client.containers(all=True, filters={'label': labels})
+        listed = [_listed(entry) for entry in found]
+        return [container for container in listed
+                if names.owner(container.name, container.labels)]
+
+    def inspect(self, reference: str) -> models.Container:
+        """One container, by id or name.
+
+        :raises NotFound: if there is none
+        """
+        with self._call() as client:
+            return _inspected(client.inspect_container(reference))
+
+    def create(self, spec: models.ContainerSpec) -> str:
+        """Makes a container that does not run yet; answers its id.
+
+        :raises NameConflict: if its name is taken
+        :raises NotFound: if its image is not there
+        """
+        with self._call() as client:
+            answer = client.create_container_from_config(
+                container_config(spec), spec.name)
+        return str(answer['Id'])
+
+    def start(self, container_id: str) -> None:
+        """Starts a container; does nothing if it runs."""
+        with self._starts, self._call() as client:
+            client.start(container_id)
+
+    def stop(self, container_id: str, timeout: int) -> None:
+        """Asks the process to end and kills it after so many seconds."""
+        with self._call() as client:
+            client.stop(container_id, timeout=timeout)
+
+    def kill(self, container_id: str) -> None:
+        """Ends the process at once; does nothing if there is none."""
+        with self._call() as client, contextlib.suppress(
+                errors.NameConflict):
+            client.kill(container_id)
+
+    def pause(self, container_id: str) -> None:
+        """Freezes all processes of a container."""
+        with self._call() as client:
+            client.pause(container_id)
+
+    def unpause(self, container_id: str) -> None:
+        """Lets the processes of a container go on."""
+        with self._call() as client:
+            client.unpause(container_id)
+
+    def remove(self, container_id: str) -> None:
+        """Removes a container, its process and its anonymous volumes.
+
+        Does nothing if it is gone.
+        """
+        with contextlib.suppress(errors.NotFound), self._call() as client:
+            client.remove_container(container_id, v=True, force=True)
+
+    def logs(self, container_id: str, lines: int, size: int) -> bytes:
+        """The end of what a container's process wrote.
+
+        :param lines: at most so many
+        :param size: at most so many bytes
+        """
+        tail = b''
+        with self._call() as client:
+            for chunk in client.logs(container_id, stdout=True, stderr=True,
+                                     stream=True, follow=False, tail=lines):
+                tail = (tail + chunk)[-size:]
+        return tail
+
+    def events(self, since: float) -> Iterator[models.Event]:
+        """What happens to our containers, from a time on, without end.
+
+        :param since: seconds since the epoch
+        :raises EngineUnavailable: when the stream breaks
+        """
+        filters = {'type': 'container', 'event': list(_EVENTS),
+                   'label': names.INSTANCE_LABEL}
+        with self._call() as client:
+            stream = client.events(since=f'{since:.9f}', filters=filters,
+                                   decode=True)
+            for entry in stream:
+                event = _event(entry)
+                if event is not None:
+                    yield event
+
+    # -- images -------------------------------------------------------------
+
+    def image(self, reference: str) -> models.EngineImage:
+        """An image, by digest or by a tag of ours.
+
+        :raises NotFound: if the Engine does not have it
+        """
+        with self._call() as client:
+            found = client.inspect_image(reference)
+        config = found.get('Config') or {}
+        return models.EngineImage(
+            id=found['Id'], entrypoint=tuple(config.get('Entrypoint') or ()),
+            command=tuple(config.get('Cmd') or ()))
+
+    def load(self, archive: Iterable[bytes]) -> None:
+        """Streams an image archive into the Engine.
+
+        :raises InvalidRequest: if the Engine does not accept it
+        """
+        with self._call(self._load_timeout) as client:
+            # An Engine reports what is wrong with an archive inside of an
+            # answer that says 200.
+            for progress in client.load_image(iter(archive)):
+                problem = progress.get('error') or progress.get('message')
+                if problem:
+                    raise errors.InvalidRequest(problem)
+
+    def remove_image(self, reference: str) -> None:
+        """Removes an image or a tag; does nothing if it is gone."""
+        with contextlib.suppress(errors.NotFound), self._call() as client:
+            client.remove_image(reference)
+
+    # -- connection ---------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _call(self, timeout: int | None = None
+              ) -> Iterator[docker.APIClient]:
+        with _translated(self._endpoint):
+            yield self._client(timeout or self._timeout)
+
+    def _client(self, timeout: int) -> docker.APIClient:
+        """A client of the calling thread: an HTTP session is not shared."""
+        clients = self._local.__dict__.setdefault('clients', {})
+        if timeout not in clients:
+            clients[timeout] = self._connect(timeout)
+        client: docker.APIClient = clients[timeout]
+        return client
+
+    def _connect(self, timeout: int) -> docker.APIClient:
+        client = docker.APIClient(
+            base_url=self._endpoint, timeout=timeout,
+            version=self._version or 'auto')
+        spoken = client.api_version
+        if docker.utils.version_lt(spoken, OLDEST_API):
+            client.close()
+            raise errors.EngineTooOld(
+                f'The Docker Engine at {self._endpoint} speaks API version '
+                f'{spoken} at most; the oldest that will do is {OLDEST_API}')
+        self._version = spoken
+        return client
+
+
+def container_config(spec: models.ContainerSpec) -> dict[str, Any]:
+    """The Engine's document for a container. Pure."""
+    return {
+        'Image': spec.image,
+        'Labels': dict(spec.labels),
+        'Hostname': spec.hostname or '',
+        'Entrypoint': _words(spec.entrypoint),
+        'Cmd': None if spec.command is None else list(spec.command),
+        'Env': list(spec.environment),
+        'WorkingDir': spec.working_dir or '',
+        'User': spec.user or '',
+        'Healthcheck': _healthcheck(spec.healthcheck),
+        'HostConfig': {
+            'NetworkMode': spec.network_mode,
+            'Memory': spec.memory,
+            'MemorySwap': spec.memory + spec.swap,
+            'NanoCpus': spec.nano_cpus,
+            'PidsLimit': spec.pids_limit,
+            'Privileged': False,
+            'CapDrop': list(spec.cap_drop),
+            'CapAdd': list(spec.cap_add),
+            'SecurityOpt': list(spec.security_opt),
+            'IpcMode': 'private',
+            'CgroupnsMode': 'private',
+            'Sysctls': dict(spec.sysctls),
+            'RestartPolicy': {'Name': 'no'},
+            'Mounts': [{'Type': 'bind', 'Source': mount.source,
+                        'Target': mount.target, 'ReadOnly': True}
+                       for mount in spec.mounts],
+            'LogConfig': {'Type': 'json-file', 'Config': {
+                'max-size': str(spec.log_max_size),
+                'max-file': str(spec.log_max_files)}},
+        },
+    }
+
+
+def _words(entrypoint: tuple[str, ...] | None) -> list[str] | None:
+    if entrypoint is None:
+        return None
+    # The Engine takes an empty list for "the image's own".
+    return list(entrypoint) or ['']
+
+
+def _healthcheck(check: models.Healthcheck | None) -> dict[str, Any]:
+    if check is None:
+        # An image's own check costs the host, outside of any limit.
+        return {'Test': ['NONE']}
+    return {'Test': list(check.test), 'Interval': check.interval,
+            'Timeout': check.timeout, 'StartPeriod': check.start_period,
+            'Retries': check.retries}
+
+
+def _listed(entry: Mapping[str, Any]) -> models.Container:
+    # Of several names one is its own; the others are links of neighbours.
+    own = [name for name in entry.get('Names') or ()
+           if name.count('/') == 1]
+    return models.Container(
+        id=entry['Id'], name=own[0].lstrip('/') if own else '',
+        labels=entry.get('Labels') or {}, status=entry['State'],
+        image=entry.get('ImageID', ''))
+
+
+def _inspected(entry: Mapping[str, Any]) -> models.Container:
+    state = entry['State']
+    return models.Container(
+        id=entry['Id'], name=entry['Name'].lstrip('/'),
+        labels=entry['Config'].get('Labels') or {}, status=state['Status'],
+        exit_code=state.get('ExitCode', 0),
+        oom_killed=state.get('OOMKilled', False),
+        error=state.get('Error', ''),
+        health=(state.get('Health') or {}).get('Status', ''),
+        finished_at=state.get('FinishedAt', ''),
+        namespace=entry['NetworkSettings'].get('SandboxKey', ''),
+        image=entry['Image'])
+
+
+def _event(entry: Mapping[str, Any]) -> models.Event | None:
+    attributes = entry['Actor']['Attributes']
+    uuid = names.owner(attributes.get('name', ''), attributes)
+    if uuid is None:
+        return None
+    code = attributes.get('exitCode')
+    return models.Event(
+        instance_uuid=uuid, role=attributes[names.ROLE_LABEL],
+        container_id=entry['Actor']['ID'],
+        # "health_status: healthy", "exec_die: true" ...
+        action=entry['Action'].partition(':')[0], time=entry['timeNano'],
+        exit_code=int(code) if code is not None else None)
+
+
+@contextlib.contextmanager
+def _translated(endpoint: str) -> Iterator[None]:
+    """Errors of the SDK and of its transport become ours, by type."""
+    try:
+        yield
+    except docker.errors.NotFound as error:
+        raise errors.NotFound(_reason(error)) from error
+    except docker.errors.APIError as error:
+        status = error.status_code
+        if status == 409:
+            raise errors.NameConflict(_reason(error)) from error
+        if status is not None and status < 500:
+            raise errors.InvalidRequest(_reason(error)) from error
+        raise errors.EngineError(_reason(error)) from error
+    except requests.exceptions.ReadTimeout as error:
+        raise errors.EngineTimeout(
+            f'The Docker Engine at {endpoint} did not answer in time'
+        ) from error
+    except (requests.exceptions.RequestException,
+            docker.errors.DockerException) as error:
+        refused = _driver_error(error)
+        if refused is not None:
+            raise refused from error
+        raise errors.EngineUnavailable(
+            f'The Docker Engine at {endpoint} cannot be reached: '
+            f'{_system_reason(error)}') from error
+
+
+def _reason(error: docker.errors.APIError) -> str:
+    return str(error.explanation or error)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it wraps, and what caused it."""
+    pending, seen = [error], set[int]()
+    while pending:
+        current = pending.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        pending += [part for part in (
+            current.__cause__, current.__context__, *current.args)
+            if isinstance(part, BaseException)]
+
+
+def _driver_error(error: BaseException) -> errors.DockerDriverError | None:
+    """Our own error, if one broke off a request's body from inside."""
+    return next((cause for cause in _causes(error)
+                 if isinstance(cause, errors.DockerDriverError)), None)
+
+
+def _system_reason(error: BaseException) -> str:
+    for cause in _causes(error):
+        if isinstance(cause, FileNotFoundError):
+            return 'there is no such socket'
+        if isinstance(cause, PermissionError):
+            return 'permission denied'
+        if isinstance(cause, ConnectionRefusedError):
+            return 'nothing listens on the socket'
+    return str(error)

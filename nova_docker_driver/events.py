@@ -1,0 +1,120 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Follows the Engine's events and tells Nova within milliseconds.
+
+One daemon thread reads the stream. When it breaks, everything that might
+have been missed is told from the containers' present states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import threading
+import time
+
+from nova.virt import event as virtevent
+from oslo_log import log as logging
+
+from nova_docker_driver import engine
+from nova_docker_driver import errors
+from nova_docker_driver import models
+from nova_docker_driver import names
+from nova_docker_driver import states
+
+LOG = logging.getLogger(__name__)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
+
+Emit = Callable[[virtevent.LifecycleEvent], None]
+Report = Callable[[models.Event], None]
+
+
+class Listener:
+    """Carries events of servers' containers from one Engine to Nova."""
+
+    def __init__(self, engine_port: engine.Engine, host: str, emit: Emit,
+                 report: Report) -> None:
+        """Does nothing before ``start``.
+
+        :param emit: takes Nova's lifecycle events
+        :param report: takes the Engine's events first, to record outcomes
+        """
+        self._engine = engine_port
+        self._host = host
+        self._emit = emit
+        self._report = report
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name='docker-events', daemon=True)
+
+    def start(self) -> None:
+        """Begins to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Nothing is emitted afterwards.
+
+        The thread itself ends with the stream or with the process.
+        """
+        self._stopping.set()
+
+    def _run(self) -> None:
+        since, pause = time.time(), _FIRST_PAUSE
+        while not self._stopping.is_set():
+            try:
+                for event in self._engine.events(since):
+                    if self._stopping.is_set():
+                        return
+                    since, pause = event.time / 1e9, _FIRST_PAUSE
+                    self._handle(event)
+                LOG.warning('The stream of Docker events has ended')
+            except errors.EngineError as error:
+                LOG.warning('The stream of Docker events broke: %s', error)
+            self._stopping.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            since = self._resynchronise(since)
+
+    def _resynchronise(self, since: float) -> float:
+        """Tells the state of every server; answers where to go on."""
+        now = time.time()
+        try:
+            found = self._engine.containers(host=self._host)
+        except errors.EngineError as error:
+            LOG.warning('Docker does not answer: %s', error)
+            return since
+        for container in found:
+            uuid = names.owner(container.name, container.labels)
+            role = container.labels[names.ROLE_LABEL]
+            if uuid is None or role != names.ROLE_SERVER:
+                continue
+            lifecycle = states.resynchronisation(uuid, container)
+            if lifecycle is not None:
+                self._safely(self._emit, lifecycle)
+        return now
+
+    def _handle(self, event: models.Event) -> None:
+        if event.role != names.ROLE_SERVER:
+            return
+        # The outcome first: who sees SHUTOFF finds the exit code.
+        self._safely(self._report, event)
+        lifecycle = states.lifecycle(event)
+        if lifecycle is not None:
+            self._safely(self._emit, lifecycle)
+
+    def _safely(self, act: Callable[..., None], what: object) -> None:
+        try:
+            act(what)
+        except Exception:
+            # One event that cannot be told must not end the thread: all
+            # other servers' events come through it.
+            LOG.exception('An event of Docker could not be handled: %s', what)

@@ -1,0 +1,357 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What happens to a server: each action as a flat sequence of steps.
+
+The only module that composes the others. There is one undo, ``destroy``: it
+is idempotent and tolerates every half-made state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+import contextlib
+import time
+from typing import Any
+
+from nova.compute import task_states
+from nova import context as nova_context
+from nova import exception
+from nova.network import model as network_model
+from nova import objects
+from nova.virt import driver as virt_driver
+from oslo_concurrency import lockutils
+from oslo_log import log as logging
+from oslo_utils import excutils
+
+from nova_docker_driver import engine
+from nova_docker_driver import errors
+from nova_docker_driver import guestfiles
+from nova_docker_driver import images
+from nova_docker_driver import models
+from nova_docker_driver import names
+from nova_docker_driver import network
+from nova_docker_driver import sandbox
+from nova_docker_driver import spec
+from nova_docker_driver import userspec
+
+LOG = logging.getLogger(__name__)
+
+_HEALTH_INTERVAL = 0.25
+
+#: Lines of a process that ended at once that its fault shows.
+_FAULT_LINES, _FAULT_SIZE = 5, 200
+
+Vifs = Sequence[network_model.VIF]
+
+
+class Lifecycle:
+    """Acts on the servers of one host."""
+
+    def __init__(self, engine_port: engine.Engine, image_store: images.Images,
+                 sandboxes: sandbox.Sandboxes, networks: network.Network,
+                 files: guestfiles.GuestFiles) -> None:
+        self._engine = engine_port
+        self._images = image_store
+        self._sandboxes = sandboxes
+        self._network = networks
+        self._files = files
+
+    # -- making and removing ------------------------------------------------
+
+    def spawn(self, context: nova_context.RequestContext,
+              instance: objects.Instance, image_meta: objects.ImageMeta,
+              vifs: Vifs, block_devices: Any, policy: models.Policy) -> None:
+        """The server's process runs afterwards, or nothing is left of it.
+
+        With ``wait_for: healthy`` it is healthy.
+
+        :raises NovaException: of the kind that aborts or reschedules a build
+        """
+        LOG.info('Spawning', instance=instance)
+        with self._one_at_a_time(instance), _build_failures(instance):
+            tenant = userspec.parse(instance.user_data)
+            _refuse_storage(instance, block_devices)
+            with self._undone_on_failure(instance, vifs):
+                image = self._images.ensure(context, image_meta)
+                box, mounts = self._connect(instance, vifs, policy)
+                container_id = self._create(spec.build(_inputs(
+                    instance, image, tenant, policy, box, mounts)))
+                self._run(container_id, tenant)
+        LOG.info('Spawned', instance=instance)
+
+    def destroy(self, instance: objects.Instance, vifs: Vifs) -> None:
+        """Nothing of the server is on this host afterwards."""
+        with self._one_at_a_time(instance):
+            self._destroy(instance, vifs)
+        LOG.info('Destroyed', instance=instance)
+
+    def _destroy(self, instance: objects.Instance, vifs: Vifs) -> None:
+        found = self._engine.containers(instance.uuid)
+        # The process first, then what it stands on.
+        for role in (names.ROLE_SERVER, names.ROLE_SANDBOX):
+            for container in found:
+                if container.labels[names.ROLE_LABEL] == role:
+                    self._engine.remove(container.id)
+        self._network.disconnect(instance, vifs)
+        self._files.remove(instance.uuid)
+
+    # -- power --------------------------------------------------------------
+
+    def power_on(self, instance: objects.Instance, vifs: Vifs) -> None:
+        """The process runs afterwards; does nothing if it does."""
+        with self._one_at_a_time(instance):
+            container = self._own(instance)
+            self._reconnect(instance, vifs)
+            self._start(container.id)
+
+    def power_off(self, instance: objects.Instance, timeout: int) -> None:
+        """The process has ended afterwards; it had ``timeout`` seconds."""
+        with self._one_at_a_time(instance):
+            container = self._own(instance)
+            if timeout:
+                self._engine.stop(container.id, timeout)
+            else:
+                self._engine.kill(container.id)
+
+    def reboot(self, context: nova_context.RequestContext,
+               instance: objects.Instance, vifs: Vifs, hard: bool,
+               timeout: int, policy: models.Policy) -> None:
+        """The process is a new one afterwards; its files are the old ones.
+
+        A hard reboot makes a lost container anew from its image.
+        """
+        with self._one_at_a_time(instance):
+            try:
+                container = self._own(instance)
+            except exception.InstanceNotFound:
+                if not hard:
+                    raise
+                self._recreate(context, instance, vifs, policy)
+                return
+            if hard:
+                self._engine.kill(container.id)
+            else:
+                self._engine.stop(container.id, timeout)
+            self._reconnect(instance, vifs)
+            self._start(container.id)
+
+    def pause(self, instance: objects.Instance) -> None:
+        """All processes of the server are frozen afterwards."""
+        self._engine.pause(self._own(instance).id)
+
+    def unpause(self, instance: objects.Instance) -> None:
+        """All processes of the server go on afterwards."""
+        self._engine.unpause(self._own(instance).id)
+
+    # -- network ------------------------------------------------------------
+
+    def restore_network(self, instance: objects.Instance, vifs: Vifs) -> None:
+        """Ports are wired if there is a namespace to wire them into."""
+        box = self._sandboxes.find(instance.uuid) if vifs else None
+        if box is not None and box.running:
+            self._network.restore(instance, vifs, box.namespace)
+
+    def disconnect(self, instance: objects.Instance, vifs: Vifs) -> None:
+        """The ports have no devices afterwards."""
+        self._network.disconnect(instance, vifs)
+
+    # -- what is asked ------------------------------------------------------
+
+    def inspect(self, instance: objects.Instance) -> models.Container:
+        """The server's container as it is now.
+
+        :raises InstanceNotFound: if there is none
+        """
+        return self._own(instance)
+
+    def console(self, instance: objects.Instance, lines: int, size: int
+                ) -> bytes:
+        """The end of what the server's process wrote."""
+        return self._engine.logs(self._own(instance).id, lines, size)
+
+    def instance_uuids(self, host: str) -> list[str]:
+        """The servers that have a container here; one Engine call."""
+        return [container.labels[names.INSTANCE_LABEL]
+                for container in self._engine.containers(host=host)
+                if container.labels[names.ROLE_LABEL] == names.ROLE_SERVER]
+
+    # -- steps --------------------------------------------------------------
+
+    def _own(self, instance: objects.Instance) -> models.Container:
+        try:
+            container = self._engine.inspect(names.container(instance.uuid))
+        except errors.NotFound as error:
+            raise exception.InstanceNotFound(
+                instance_id=instance.uuid) from error
+        if names.owner(container.name, container.labels) != instance.uuid:
+            raise exception.InstanceNotFound(instance_id=instance.uuid)
+        return container
+
+    def _connect(self, instance: objects.Instance, vifs: Vifs,
+                 policy: models.Policy
+                 ) -> tuple[models.Sandbox | None, tuple[models.Mount, ...]]:
+        """A wired namespace and the files that go with it."""
+        if not vifs:
+            return None, ()
+        hostname = _hostname(instance)
+        box = self._sandboxes.make(instance.uuid, hostname, policy)
+        self._network.connect(instance, vifs, box.namespace)
+        return box, self._files.prepare(
+            instance.uuid, hostname, network.addresses(vifs),
+            network.nameservers(vifs))
+
+    def _reconnect(self, instance: objects.Instance, vifs: Vifs) -> None:
+        """The namespace is there and wired, as before the process starts."""
+        if not vifs:
+            return
+        box = self._sandboxes.find(instance.uuid)
+        if box is None:
+            raise errors.ProcessFailed(
+                'The network namespace of the server is lost; rebuild it')
+        if box.running:
+            self._network.restore(instance, vifs, box.namespace)
+        else:
+            box = self._sandboxes.start(instance.uuid, box.container_id)
+            self._network.connect(instance, vifs, box.namespace)
+
+    def _recreate(self, context: nova_context.RequestContext,
+                  instance: objects.Instance, vifs: Vifs,
+                  policy: models.Policy) -> None:
+        LOG.warning('The container is lost; making a new one from the image',
+                    instance=instance)
+        self._destroy(instance, vifs)
+        tenant = userspec.parse(instance.user_data)
+        image = self._images.ensure(context, instance.image_meta)
+        box, mounts = self._connect(instance, vifs, policy)
+        self._start(self._create(spec.build(_inputs(
+            instance, image, tenant, policy, box, mounts))))
+
+    def _create(self, wanted: models.ContainerSpec) -> str:
+        try:
+            return self._engine.create(wanted)
+        except errors.NameConflict:
+            # A lost answer leaves a container of ours; then it is replaced.
+            container = self._engine.inspect(wanted.name)
+            owner = names.owner(container.name, container.labels)
+            if owner != wanted.labels[names.INSTANCE_LABEL]:
+                raise errors.ForeignContainer(
+                    f'The container {wanted.name} is not of this driver'
+                ) from None
+            self._engine.remove(container.id)
+            return self._engine.create(wanted)
+
+    def _start(self, container_id: str) -> None:
+        """The process has been started.
+
+        :raises ProcessFailed: in the Engine's words, if it cannot be
+        """
+        try:
+            self._engine.start(container_id)
+        except errors.EngineUnavailable:
+            raise
+        except errors.EngineError as error:
+            container = self._engine.inspect(container_id)
+            if container.error or container.oom_killed:
+                raise errors.ProcessFailed(
+                    f'The process cannot be started: '
+                    f'{container.error or "out of memory"}') from error
+            raise
+
+    def _run(self, container_id: str, tenant: models.TenantSpec) -> None:
+        """Starts the process and waits for what the tenant waits for."""
+        self._start(container_id)
+        deadline = time.monotonic() + tenant.wait_timeout
+        while True:
+            container = self._engine.inspect(container_id)
+            self._check_alive(container, tenant.wait_for)
+            if tenant.wait_for != 'healthy' or container.health == 'healthy':
+                return
+            if container.health == 'unhealthy':
+                raise errors.ProcessFailed(
+                    'The process is unhealthy' + self._last_words(container))
+            if time.monotonic() > deadline:
+                raise errors.ProcessFailed(
+                    f'The process was not healthy within '
+                    f'{tenant.wait_timeout} s' + self._last_words(container))
+            time.sleep(_HEALTH_INTERVAL)
+
+    def _check_alive(self, container: models.Container, wait_for: str) -> None:
+        if container.status == 'running' or wait_for == 'none':
+            return
+        if wait_for == 'completed' and container.exit_code == 0:
+            return
+        killed = ', out of memory' if container.oom_killed else ''
+        raise errors.ProcessFailed(
+            f'The process ended with exit code {container.exit_code}{killed}'
+            + self._last_words(container))
+
+    def _last_words(self, container: models.Container) -> str:
+        log = self._engine.logs(container.id, _FAULT_LINES, _FAULT_SIZE)
+        words = log.decode(errors='replace').strip()
+        return f'; its last lines: {words}' if words else ''
+
+    @contextlib.contextmanager
+    def _undone_on_failure(self, instance: objects.Instance, vifs: Vifs
+                           ) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            with excutils.save_and_reraise_exception():
+                self._destroy(instance, vifs)
+
+    @contextlib.contextmanager
+    def _one_at_a_time(self, instance: objects.Instance) -> Iterator[None]:
+        # Nova serialises some actions of a server, not all.
+        with lockutils.lock(f'nova-docker-{instance.uuid}'):
+            yield
+
+
+def is_being_shelved(instance: objects.Instance) -> bool:
+    """Whether Nova has stopped the server to take a snapshot of it."""
+    return instance.task_state in (
+        task_states.SHELVING, task_states.SHELVING_IMAGE_PENDING_UPLOAD,
+        task_states.SHELVING_IMAGE_UPLOADING)
+
+
+@contextlib.contextmanager
+def _build_failures(instance: objects.Instance) -> Iterator[None]:
+    try:
+        yield
+    except errors.DockerDriverError as error:
+        LOG.warning('Cannot spawn: %s', error, instance=instance)
+        raise errors.to_build_failure(error, instance.uuid) from error
+
+
+def _refuse_storage(instance: objects.Instance, block_devices: Any) -> None:
+    if virt_driver.block_device_info_get_mapping(block_devices):
+        raise errors.InvalidSpec('volumes cannot be attached to a container')
+    if instance.flavor.ephemeral_gb:
+        raise errors.InvalidSpec(
+            'flavor: containers have no ephemeral disks')
+
+
+def _hostname(instance: objects.Instance) -> str:
+    return instance.hostname or f'server-{instance.uuid}'
+
+
+def _inputs(instance: objects.Instance, image: models.EngineImage,
+            tenant: models.TenantSpec, policy: models.Policy,
+            box: models.Sandbox | None, mounts: tuple[models.Mount, ...]
+            ) -> spec.Inputs:
+    flavor = instance.flavor
+    return spec.Inputs(
+        instance_uuid=instance.uuid, hostname=_hostname(instance),
+        memory_mib=flavor.memory_mb, swap_mib=flavor.swap,
+        vcpus=flavor.vcpus, extra_specs=dict(flavor.extra_specs or {}),
+        image=image, tenant=tenant, policy=policy, sandbox=box,
+        mounts=mounts)

@@ -1,0 +1,157 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Network devices and namespaces: the privileged verbs, and nothing else.
+
+Each function below the line runs in a helper process that has two
+capabilities and no more: CAP_NET_ADMIN for devices, CAP_SYS_ADMIN to enter a
+namespace through the Engine's path for it.
+"""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Sequence
+import errno
+import fcntl
+import ipaddress
+import os
+import socket
+import struct
+
+from oslo_privsep import capabilities
+from oslo_privsep import priv_context
+import pyroute2
+from pyroute2 import netns
+from pyroute2.netlink import exceptions as netlink_exceptions
+
+context = priv_context.PrivContext(
+    'nova_docker_driver',
+    cfg_section='nova_docker_driver_privileged',
+    pypath=f'{__name__}.context',
+    capabilities=[capabilities.CAP_NET_ADMIN, capabilities.CAP_SYS_ADMIN],
+)
+
+_SIOCETHTOOL = 0x8946
+_ETHTOOL_STXCSUM = 0x17
+
+
+def exists(device: str) -> bool:
+    """Whether the host has a network device of this name."""
+    return os.path.exists(f'/sys/class/net/{device}')
+
+
+# ---------------------------------------------------------------------------
+
+@context.entrypoint
+def create_veth(host_end: str, container_end: str, mac: str, mtu: int,
+                namespace: str) -> None:
+    """A pair of devices: one here, one in the namespace, both down inside.
+
+    A pair that a lost attempt left under the same name is replaced.
+
+    :param namespace: path of the namespace, as the Engine tells it
+    """
+    _delete(host_end)
+    handle = os.open(namespace, os.O_RDONLY)
+    try:
+        with pyroute2.IPRoute() as ip:
+            ip.link('add', ifname=host_end, kind='veth', mtu=mtu,
+                    peer={'ifname': container_end, 'address': mac,
+                          'mtu': mtu, 'net_ns_fd': handle})
+            ip.link('set', index=ip.link_lookup(ifname=host_end)[0],
+                    state='up')
+    finally:
+        os.close(handle)
+
+
+@context.entrypoint
+def configure(namespace: str, device: str, addresses: Sequence[str],
+              routes: Sequence[tuple[str, str]], checksums: bool) -> None:
+    """Brings a device up with all that Neutron says about it. Idempotent.
+
+    :param addresses: each with its prefix length
+    :param routes: destination and next hop; an empty hop is on the link
+    :param checksums: False where the switch needs complete packets
+    """
+    if not checksums:
+        _disable_tx_checksums(namespace, device)
+    with pyroute2.NetNS(namespace) as ip:
+        index = ip.link_lookup(ifname=device)[0]
+        ip.link('set', index=index, state='up')
+        for address in addresses:
+            ip.addr('replace', index=index, address=address.split('/')[0],
+                    prefixlen=int(address.split('/')[1]))
+        for destination, hop in routes:
+            _add_route(ip, index, destination, hop)
+
+
+def _add_route(ip: pyroute2.IPRoute, index: int, destination: str,
+               hop: str) -> None:
+    # A next hop outside of every subnet has to be made reachable first.
+    if hop:
+        version = ipaddress.ip_address(hop).version
+        if not _on_link(ip, index, hop):
+            host = f'{hop}/{32 if version == 4 else 128}'
+            ip.route('replace', dst=host, oif=index,
+                     family=_family(version))
+        ip.route('replace', dst=destination, gateway=hop, oif=index,
+                 family=_family(version))
+        return
+    version = ipaddress.ip_network(destination).version
+    ip.route('replace', dst=destination, oif=index, family=_family(version))
+
+
+def _on_link(ip: pyroute2.IPRoute, index: int, hop: str) -> bool:
+    target = ipaddress.ip_address(hop)
+    return any(
+        target in ipaddress.ip_interface(
+            f'{entry.get_attr("IFA_ADDRESS")}/{entry["prefixlen"]}').network
+        for entry in ip.get_addr(index=index)) or target.is_link_local
+
+
+def _family(version: int) -> int:
+    return int(socket.AF_INET if version == 4 else socket.AF_INET6)
+
+
+@context.entrypoint
+def delete(device: str) -> None:
+    """The host has no such device afterwards."""
+    _delete(device)
+
+
+def _delete(device: str) -> None:
+    with pyroute2.IPRoute() as ip:
+        for index in ip.link_lookup(ifname=device):
+            try:
+                ip.link('del', index=index)
+            except netlink_exceptions.NetlinkError as error:
+                # Gone meanwhile, with its other end.
+                if error.code != errno.ENODEV:
+                    raise
+
+
+def _disable_tx_checksums(namespace: str, device: str) -> None:
+    """Makes the kernel complete the checksums of what the device sends.
+
+    A userspace switch sees packets before any hardware would do it, and
+    drops them silently: TCP and UDP fail while ping works.
+    """
+    control = netns.create_socket(namespace, socket.AF_INET,
+                                  socket.SOCK_DGRAM)
+    try:
+        value = array.array('B', struct.pack('II', _ETHTOOL_STXCSUM, 0))
+        request = struct.pack('16sP', device.encode(),
+                              value.buffer_info()[0])
+        fcntl.ioctl(control.fileno(), _SIOCETHTOOL, request)
+    finally:
+        control.close()

@@ -1,0 +1,225 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A server's network: ports of Neutron become devices in its namespace.
+
+os-vif does the switch's part. The pair of devices, and what Neutron says
+about addresses and routes, are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from typing import Any
+
+from nova import exception
+from nova.network import model as network_model
+from nova.network import os_vif_util
+from nova import objects
+from nova.virt import virtapi
+import os_vif
+from os_vif import exception as os_vif_exception
+from os_vif import objects as os_vif_objects
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from nova_docker_driver import models
+from nova_docker_driver import netns
+
+CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
+
+_PLUGGED = 'network-vif-plugged'
+_DEFAULT_MTU = 1500
+_DEFAULT_ROUTE = {4: '0.0.0.0/0', 6: '::/0'}
+
+Vif = network_model.VIF
+WaitForEvents = Callable[..., contextlib.AbstractContextManager[None]]
+
+
+# -- meaning: pure ----------------------------------------------------------
+
+def nics(vifs: Sequence[Vif]) -> tuple[models.Nic, ...]:
+    """What Neutron's ports mean inside: eth0, eth1 ... in Nova's order.
+
+    Only the first port with a gateway gives the default route, for each IP
+    version.
+    """
+    answer = []
+    versions_with_default: set[int] = set()
+    for index, vif in enumerate(vifs):
+        network = vif['network']
+        details = vif.get('details') or {}
+        answer.append(models.Nic(
+            port_id=vif['id'], host_end=vif['devname'], name=f'eth{index}',
+            mac=vif['address'],
+            mtu=network['meta'].get('mtu') or _DEFAULT_MTU,
+            addresses=_addresses(network),
+            routes=_routes(network, versions_with_default),
+            checksum_offload=details.get('datapath_type') != 'netdev'))
+    return tuple(answer)
+
+
+def _addresses(network: network_model.Network) -> tuple[str, ...]:
+    return tuple(
+        f'{ip["address"]}/{str(subnet["cidr"]).split("/")[1]}'
+        for subnet in network['subnets'] for ip in subnet['ips'])
+
+
+def _routes(network: network_model.Network, taken: set[int]
+            ) -> tuple[tuple[str, str], ...]:
+    routes = []
+    for subnet in network['subnets']:
+        if not subnet['ips']:
+            continue
+        version = subnet['version']
+        gateway = (subnet['gateway'] or {}).get('address')
+        for route in subnet['routes']:
+            hop = (route['gateway'] or {}).get('address') or ''
+            routes.append((str(route['cidr']), hop))
+        if gateway and version not in taken:
+            taken.add(version)
+            routes.append((_DEFAULT_ROUTE[version], gateway))
+    return tuple(routes)
+
+
+def nameservers(vifs: Sequence[Vif]) -> tuple[str, ...]:
+    """The resolvers of all subnets, each once, in order."""
+    found = [server['address'] for vif in vifs
+             for subnet in vif['network']['subnets'] if subnet['ips']
+             for server in subnet['dns']]
+    return tuple(dict.fromkeys(found))
+
+
+def addresses(vifs: Sequence[Vif]) -> tuple[str, ...]:
+    """All fixed addresses, without prefix lengths."""
+    return tuple(address.split('/')[0] for vif in vifs
+                 for address in _addresses(vif['network']))
+
+
+# -- acts -------------------------------------------------------------------
+
+class Network:
+    """Plugs and unplugs the ports of servers on this host."""
+
+    def __init__(self, wait_for_events: WaitForEvents) -> None:
+        """:param wait_for_events: virtapi's ``wait_for_instance_event``"""
+        self._wait_for_events = wait_for_events
+
+    def connect(self, instance: objects.Instance, vifs: Sequence[Vif],
+                namespace: str) -> None:
+        """Every port is wired into a new namespace and Neutron said so.
+
+        :raises VirtualInterfacePlugException: a port cannot be plugged
+        :raises VirtualInterfaceCreateException: Neutron did not confirm
+        """
+        with self._plugging_awaited(instance, vifs):
+            for vif, nic in zip(vifs, nics(vifs), strict=True):
+                # What is left of an earlier namespace has to go first, and
+                # in a step of its own: a userspace switch keeps a dead
+                # device under the port's name otherwise.
+                self._unplug(instance, vif)
+                self._plug(instance, vif, nic, namespace)
+
+    def restore(self, instance: objects.Instance, vifs: Sequence[Vif],
+                namespace: str) -> None:
+        """Every port is wired; those that are stay as they are."""
+        for vif, nic in zip(vifs, nics(vifs), strict=True):
+            if not netns.exists(nic.host_end):
+                self._unplug(instance, vif)
+                self._plug(instance, vif, nic, namespace)
+
+    def disconnect(self, instance: objects.Instance, vifs: Sequence[Vif]
+                   ) -> None:
+        """No port of these has a device or a switch port afterwards."""
+        for vif in vifs:
+            self._unplug(instance, vif)
+
+    def _plug(self, instance: objects.Instance, vif: Vif, nic: models.Nic,
+              namespace: str) -> None:
+        vif_object = _os_vif(vif)
+        if vif_object is None:
+            raise exception.VirtualInterfacePlugException(
+                f'Port {vif["id"]} has the VIF type {vif["type"]}, which '
+                'cannot be plugged here')
+        LOG.debug('Plugging port %s as %s', nic.port_id, nic.name,
+                  instance=instance)
+        netns.create_veth(nic.host_end, nic.name, nic.mac, nic.mtu,
+                          namespace)
+        with _plug_errors(vif):
+            os_vif.plug(vif_object, _instance_info(instance))
+        netns.configure(namespace, nic.name, nic.addresses, nic.routes,
+                        nic.checksum_offload)
+
+    def _unplug(self, instance: objects.Instance, vif: Vif) -> None:
+        vif_object = _os_vif(vif)
+        if vif_object is not None:
+            with _plug_errors(vif):
+                os_vif.unplug(vif_object, _instance_info(instance))
+        netns.delete(vif['devname'])
+
+    @contextlib.contextmanager
+    def _plugging_awaited(self, instance: objects.Instance,
+                          vifs: Sequence[Vif]) -> Iterator[None]:
+        """What is done inside must make Neutron report each port."""
+        timeout = CONF.vif_plugging_timeout
+        expected = [(_PLUGGED, vif['id']) for vif in vifs
+                    if vif.get('active', True) is False]
+        if not timeout or not expected:
+            yield
+            return
+        try:
+            with self._wait_for_events(instance, expected, timeout=timeout,
+                                       error_callback=_plugging_failed):
+                yield
+        except exception.InstanceEventTimeout as error:
+            LOG.warning('Neutron did not report all ports as plugged within '
+                        '%s s', timeout, instance=instance)
+            if CONF.vif_plugging_is_fatal:
+                raise exception.VirtualInterfaceCreateException() from error
+
+
+def _plugging_failed(event_name: str, instance: objects.Instance) -> None:
+    LOG.error('Neutron reported a failure of %s', event_name,
+              instance=instance)
+    if CONF.vif_plugging_is_fatal:
+        raise exception.VirtualInterfaceCreateException()
+
+
+def _os_vif(vif: Vif) -> os_vif_objects.vif.VIFBase | None:
+    """os-vif's object of a port; None for one that it has no plug-in for."""
+    vif_object = os_vif_util.nova_to_osvif_vif(vif)
+    profile = getattr(vif_object, 'port_profile', None)
+    if profile is not None and 'create_tap' in profile.fields:
+        # Or os-vif would make a tap device under our device's name.
+        profile.create_tap = False
+    return vif_object
+
+
+def _instance_info(instance: objects.Instance) -> Any:
+    return os_vif_util.nova_to_osvif_instance(instance)
+
+
+@contextlib.contextmanager
+def _plug_errors(vif: Vif) -> Iterator[None]:
+    try:
+        yield
+    except os_vif_exception.ExceptionBase as error:
+        raise exception.VirtualInterfacePlugException(
+            f'Port {vif["id"]}: {error}') from error
+
+
+def wait_for_events(api: virtapi.VirtAPI) -> WaitForEvents:
+    """The part of Nova's virtapi that this module needs."""
+    wait: WaitForEvents = api.wait_for_instance_event
+    return wait
