@@ -105,7 +105,9 @@ def _install_environment(layout: lab_layout.Layout) -> None:
 
 def _install_source(layout: lab_layout.Layout) -> None:
     """Installs this checkout, editable, unless it is the one installed."""
-    wanted = _digest(str(layout.source),
+    packages = sorted(str(path) for path in
+                      layout.source.glob('*/__init__.py'))
+    wanted = _digest(str(layout.source), *packages,
                      (layout.source / 'setup.cfg').read_text())
     marker = layout.venv / 'lab-source'
     if marker.exists() and marker.read_text() == wanted:

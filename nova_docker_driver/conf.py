@@ -75,7 +75,7 @@ Possible values:
   must wait forever
 """),
     cfg.StrOpt(
-        'state_path', default='$state_path/docker',
+        'files_path', default='$state_path/docker',
         help="""
 The directory of the files that the driver gives to containers.
 

@@ -32,7 +32,6 @@ from nova import objects
 from nova.virt import driver as virt_driver
 from nova.virt import hardware
 from nova.virt import virtapi as nova_virtapi
-import os_resource_classes as orc
 from oslo_log import log as logging
 
 from nova_docker_driver import conf
@@ -84,7 +83,7 @@ class DockerDriver(virt_driver.ComputeDriver):  # type: ignore[misc]
             self._engine, images.Images(self._engine, glance.API()),
             sandbox.Sandboxes(self._engine, options.sandbox_image),
             network.Network(network.wait_for_events(virtapi)),
-            guestfiles.GuestFiles(Path(options.state_path)))
+            guestfiles.GuestFiles(Path(options.files_path)))
         self._listener: events.Listener | None = None
 
     # -- the service --------------------------------------------------------
@@ -264,13 +263,6 @@ class DockerDriver(virt_driver.ComputeDriver):  # type: ignore[misc]
 
     def _policy(self) -> models.Policy:
         return conf.policy(CONF, self._host)
-
-    @staticmethod
-    def _get_allocation_ratios(inv: Any) -> dict[str, float]:
-        """As Nova computes them, by resource class."""
-        ratios = virt_driver.ComputeDriver._get_allocation_ratios(inv)
-        return {name: ratios[name]
-                for name in (orc.VCPU, orc.MEMORY_MB, orc.DISK_GB)}
 
 
 def _vifs(network_info: NetworkInfo | None) -> Sequence[network_model.VIF]:

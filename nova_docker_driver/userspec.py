@@ -26,8 +26,8 @@ import base64
 import binascii
 from collections.abc import Hashable, Mapping
 import functools
-import importlib.resources
 import json
+from pathlib import Path
 import re
 import shlex
 from typing import Any
@@ -161,8 +161,7 @@ def _refuse_unsupported(document: Mapping[Any, Any]) -> None:
 
 @functools.cache
 def _schema() -> dict[str, Any]:
-    file = importlib.resources.files(__package__).joinpath(
-        'container_spec.schema.json')
+    file = Path(__file__).with_name('container_spec.schema.json')
     schema: dict[str, Any] = json.loads(file.read_text())
     return schema
 

@@ -1,0 +1,142 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Builds small image archives from the host's own busybox: no registry.
+
+``web`` serves a page with what it fetches from ``db``; ``db`` keeps one
+counter and a greeting; ``busybox`` is for tests and for trying things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+from typing import Any
+
+BUSYBOX = '/bin/busybox'
+
+_APPLETS_IN = ('bin', 'usr/bin', 'sbin', 'usr/sbin')
+
+_DB_PAGE = """#!/bin/sh
+# One row, counted up with each reading.
+read count < /data/count || count=0
+count=$((count + 1))
+echo $count > /data/count
+printf 'Content-Type: text/plain\\r\\n\\r\\n'
+echo "$GREETING (row $count of $(hostname))"
+"""
+
+_WEB_PAGE = """#!/bin/sh
+row=$(wget -q -T 5 -O - "http://$DB_HOST:$DB_PORT/")
+printf 'Content-Type: text/html\\r\\n\\r\\n'
+echo "<html><body><h1>nova-docker-driver</h1>"
+echo "<p>Served by the container $(hostname).</p>"
+echo "<p>From the database: <b>${row:-nothing}</b></p></body></html>"
+"""
+
+
+def archive(name: str, files: Mapping[str, tuple[str, int]] | None = None,
+            config: Mapping[str, Any] | None = None) -> bytes:
+    """A docker-save archive of busybox with more files in it.
+
+    :param name: the tag that the archive carries
+    :param files: path to content and mode
+    :param config: the image's configuration, as in ``docker inspect``
+    """
+    layer = _layer(files or {})
+    configuration = json.dumps({
+        'architecture': _architecture(), 'os': 'linux',
+        'created': '2026-01-01T00:00:00Z',
+        'config': {'Env': ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'],
+                   'Cmd': ['sh'], **(config or {})},
+        'rootfs': {'type': 'layers', 'diff_ids': [
+            'sha256:' + hashlib.sha256(layer).hexdigest()]},
+    }, sort_keys=True).encode()
+    digest = hashlib.sha256(configuration).hexdigest()
+    manifest = json.dumps([{'Config': f'{digest}.json', 'RepoTags': [name],
+                            'Layers': ['layer/layer.tar']}]).encode()
+    return tar({f'{digest}.json': configuration, 'layer/layer.tar': layer,
+                'manifest.json': manifest})
+
+
+def tar(members: Mapping[str, bytes]) -> bytes:
+    """A plain tar of these members."""
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode='w') as outer:
+        for path, content in members.items():
+            _add(outer, path, content, 0o644)
+    return output.getvalue()
+
+
+def busybox() -> bytes:
+    """All of busybox's programs and a shell by default."""
+    return archive('busybox:lab')
+
+
+def web() -> bytes:
+    """A web server on port 80; wants DB_HOST and DB_PORT."""
+    return archive('web:lab', {'www/cgi-bin/index.cgi': (_WEB_PAGE, 0o755)},
+                   {'Cmd': ['httpd', '-f', '-v', '-h', '/www', '-p', '80']})
+
+
+def db() -> bytes:
+    """A backend on port 5432; GREETING is what it tells."""
+    return archive(
+        'db:lab', {'www/cgi-bin/index.cgi': (_DB_PAGE, 0o755),
+                   'data/count': ('0\n', 0o644)},
+        {'Cmd': ['httpd', '-f', '-v', '-h', '/www', '-p', '5432'],
+         'Env': ['PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'GREETING=hello']})
+
+
+def _layer(files: Mapping[str, tuple[str, int]]) -> bytes:
+    output = io.BytesIO()
+    with open(BUSYBOX, 'rb') as program, tarfile.open(
+            fileobj=output, mode='w', format=tarfile.GNU_FORMAT) as layer:
+        for directory in (*_APPLETS_IN, 'etc', 'tmp', 'root'):
+            info = tarfile.TarInfo(directory)
+            info.type = tarfile.DIRTYPE
+            info.mode = 0o1777 if directory == 'tmp' else 0o755
+            layer.addfile(info)
+        _add(layer, 'bin/busybox', program.read(), 0o755)
+        for applet in _applets():
+            link = tarfile.TarInfo(f'bin/{applet}')
+            link.type, link.linkname = tarfile.SYMTYPE, 'busybox'
+            layer.addfile(link)
+        _add(layer, 'etc/passwd', b'root:x:0:0::/root:/bin/sh\n'
+             b'nobody:x:65534:65534::/:/bin/sh\n', 0o644)
+        _add(layer, 'etc/group', b'root:x:0:\nnobody:x:65534:\n', 0o644)
+        for path, (content, mode) in files.items():
+            _add(layer, path, content.encode(), mode)
+    return output.getvalue()
+
+
+def _add(archive_file: tarfile.TarFile, path: str, content: bytes,
+         mode: int) -> None:
+    info = tarfile.TarInfo(path)
+    info.size, info.mode = len(content), mode
+    archive_file.addfile(info, io.BytesIO(content))
+
+
+def _applets() -> Sequence[str]:
+    listing = subprocess.run([BUSYBOX, '--list'], capture_output=True,
+                             text=True, check=True)
+    return [name for name in listing.stdout.split() if name != 'busybox']
+
+
+def _architecture() -> str:
+    machine = subprocess.run(['uname', '-m'], capture_output=True, text=True,
+                             check=True).stdout.strip()
+    return {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(machine, machine)
