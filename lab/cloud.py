@@ -114,7 +114,7 @@ class Cloud:
         """Changes with whatever the seeded state depends on."""
         here = self.layout.source / 'lab'
         parts = [(here / name).read_text() for name in (
-            'constraints.txt', 'seed.py', 'seed_nova.py')]
+            'constraints.txt', 'cloud.py', 'seed.py', 'seed_nova.py')]
         parts += [str(self.layout.root), str(self.layout.base_port)]
         return hashlib.sha256('\0'.join(parts).encode()).hexdigest()
 
@@ -126,9 +126,12 @@ class Cloud:
         seed.create_stores(self.layout, self._command)
         self._start(self._named('mariadb'))
         seed.create_schemas(self.layout, self._commands)
-        self._start(self._named('ovn-db', 'ovn-northd', 'keystone',
-                                'neutron-api', 'placement', 'rabbitmq',
-                                'nova-api'))
+        # A chassis has to be there, or the router gets no gateway.
+        switches = [f'{name}-{host.name}' for host in self.layout.hosts
+                    for name in ('ovsdb', 'vswitchd', 'ovn-controller')]
+        self._start(self._named('ovn-db', 'ovn-northd', *switches))
+        self._start(self._named('keystone', 'neutron-api', 'placement',
+                                'rabbitmq', 'nova-api'))
         self._say('  creating accounts, networks and flavors')
         seed.seed(self.layout)
         self.down()

@@ -350,6 +350,9 @@ def public_bridge(host: lab_layout.Host) -> list[list[str]]:
     return [
         ['ovs-vsctl', database, '--may-exist', 'add-br', 'br-ex',
          '--', 'set', 'bridge', 'br-ex', 'datapath_type=netdev'],
+        # A bridge that the database remembers takes the switch a moment.
+        ['timeout', '10', 'sh', '-c',
+         'until ip link show br-ex; do sleep 0.05; done'],
         ['ip', 'address', 'replace',
          f'{configuration.PUBLIC_GATEWAY}/{prefix}', 'dev', 'br-ex'],
         ['ip', 'link', 'set', 'br-ex', 'up'],

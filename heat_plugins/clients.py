@@ -1,0 +1,103 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Nova, as a container's resource needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from heat.common import exception
+from heat.engine.clients.os import nova
+from oslo_config import cfg
+
+from heat_plugins import translate
+
+LOADER = str(Path(__file__).resolve().parent / 'loader')
+
+LOG_LINES = 50
+
+
+def _offer_loader() -> None:
+    """Makes Heat look into our loader's directory.
+
+    Only as a default: an operator's own plugin_dirs holds, and has to name
+    the directory then.
+    """
+    current = list(cfg.CONF.plugin_dirs)
+    if LOADER not in current:
+        cfg.CONF.set_default('plugin_dirs', [*current, LOADER])
+
+
+cfg.CONF.import_opt('plugin_dirs', 'heat.common.config')
+_offer_loader()
+
+
+class NovaDockerClientPlugin(nova.NovaClientPlugin):
+    """Nova's client plug-in with what containers have besides."""
+
+    def rebuild_container(self, server_id: str, image: str, user_data: str
+                          ) -> bool:
+        """Begins to make a container anew; id, ports and volumes stay."""
+        server = self.fetch_server(server_id)
+        if server is None:
+            return False
+        server.rebuild(image, userdata=user_data)
+        return True
+
+    def check_rebuild_container(self, server_id: str, wait_for: str) -> bool:
+        """Whether the new process is what is waited for.
+
+        :raises Error: if it will never be
+        """
+        server = self.fetch_server(server_id)
+        if server is None or server.status == 'REBUILD':
+            return False
+        if server.status == 'ERROR':
+            raise exception.Error('The container could not be rebuilt: '
+                                  + fault_of(server))
+        return self.check_container(server, wait_for)
+
+    def check_container(self, server: Any, wait_for: str) -> bool:
+        """Whether the process is what is waited for.
+
+        :raises Error: if it will never be, with the last lines of its log
+        """
+        progress = translate.progress(
+            self.get_status(server), server.metadata, wait_for)
+        if progress.failure:
+            raise exception.Error(
+                f'Container {server.name}: {progress.failure}; its last '
+                f'lines: {self.logs(server, 5)[-200:]}')
+        return progress.done
+
+    def logs(self, server: Any, lines: int = LOG_LINES) -> str:
+        """The last lines that the process wrote."""
+        output: str = server.get_console_output(length=lines)
+        return output
+
+    def update_container_metadata(self, server: Any,
+                                  metadata: dict[str, Any]) -> None:
+        """Sets a template's metadata; what the driver wrote stays."""
+        wanted, stale = translate.merged_metadata(
+            server.metadata, self.meta_serialize(metadata))
+        servers = self.client().servers
+        if stale:
+            servers.delete_meta(server, stale)
+        if wanted:
+            servers.set_meta(server, wanted)
+
+
+def fault_of(server: Any) -> str:
+    """Nova's words for why a server is in ERROR."""
+    return str(getattr(server, 'fault', {}).get('message', 'unknown'))
