@@ -221,7 +221,9 @@ def _ovsdb(layout: Layout, host: lab_layout.Host) -> Service:
 def _vswitchd(layout: Layout, host: lab_layout.Host) -> Service:
     control = host.run / 'vswitchd.ctl'
     return Service(f'vswitchd-{host.name}', (
-        'ovs-vswitchd', host.ovsdb, f'--unixctl={control}',
+        # Monitored: release 3.1 has an assertion in its userspace
+        # connection tracker that a floating IP can run into.
+        'ovs-vswitchd', '--monitor', host.ovsdb, f'--unixctl={control}',
         f'--pidfile={host.run}/ovs-vswitchd.pid'),
         _listens(control), after=(f'ovsdb-{host.name}',),
         environment=_switch_environment(host))

@@ -22,6 +22,7 @@ from collections.abc import Callable
 import threading
 import time
 
+from nova.compute import power_state
 from nova.virt import event as virtevent
 from oslo_log import log as logging
 
@@ -34,6 +35,11 @@ from nova_docker_driver import states
 LOG = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
+
+#: Seconds after which the end of a process is told again. Nova drops what it
+#: hears of a server that it is busy with, as it still is for a moment when
+#: a process ends as soon as it was started.
+_REPETITIONS = (1, 3, 10)
 
 Emit = Callable[[virtevent.LifecycleEvent], None]
 Report = Callable[[models.Event], None]
@@ -109,6 +115,27 @@ class Listener:
         self._safely(self._report, event)
         lifecycle = states.lifecycle(event)
         if lifecycle is not None:
+            self._safely(self._emit, lifecycle)
+        if event.action == 'die':
+            self._repeat(event.instance_uuid)
+
+    def _repeat(self, instance_uuid: str) -> None:
+        for delay in _REPETITIONS:
+            timer = threading.Timer(
+                delay, self._tell_if_ended, [instance_uuid])
+            timer.daemon = True
+            timer.start()
+
+    def _tell_if_ended(self, instance_uuid: str) -> None:
+        if self._stopping.is_set():
+            return
+        try:
+            container = self._engine.inspect(names.container(instance_uuid))
+        except errors.EngineError as error:
+            LOG.debug('Nothing to repeat of %s: %s', instance_uuid, error)
+            return
+        if states.power(container) == power_state.SHUTDOWN:
+            lifecycle = states.resynchronisation(instance_uuid, container)
             self._safely(self._emit, lifecycle)
 
     def _safely(self, act: Callable[..., None], what: object) -> None:
