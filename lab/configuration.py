@@ -170,6 +170,9 @@ def _ml2(layout: Layout) -> File:
             'ovn_nb_connection': layout.ovn_db(),
             'ovn_sb_connection': layout.ovn_db(),
             'ovn_metadata_enabled': 'false',
+            # Release 3.1 of Open vSwitch can crash in its userspace
+            # connection tracker when that translates addresses.
+            'stateless_nat_enabled': 'true',
         },
     }
 

@@ -40,7 +40,7 @@ echo "$GREETING (row $count of $(hostname))"
 """
 
 _WEB_PAGE = """#!/bin/sh
-row=$(wget -q -T 5 -O - "http://$DB_HOST:$DB_PORT/")
+row=$(wget -q -O - "http://$DB_HOST:$DB_PORT/")
 printf 'Content-Type: text/html\\r\\n\\r\\n'
 echo "<html><body><h1>nova-docker-driver</h1>"
 echo "<p>Served by the container $(hostname).</p>"

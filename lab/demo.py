@@ -100,24 +100,28 @@ def upload_image(client: connection.Connection, name: str, content: bytes
                  ) -> str:
     """The project has this image under the name; answers its id."""
     digest = hashlib.sha512(content).hexdigest()
-    for image in client.image.images(name=name, visibility='private'):
-        if image.hash_value == digest and image.status == 'active':
-            return str(image.id)
-        client.image.delete_image(image)
+    kept = None
+    for image in list(client.image.images(name=name,
+                                          owner=client.current_project_id)):
+        if image.hash_value == digest and not kept:
+            kept = str(image.id)
+        else:
+            client.image.delete_image(image)
+    if kept:
+        return kept
     image = client.image.create_image(
         name=name, container_format='docker', disk_format='raw',
-        data=io.BytesIO(content), validate_checksum=False)
+        data=io.BytesIO(content), validate_checksum=False,
+        allow_duplicates=True)
     print(f'   {name}: {len(content) // 1024} KiB', flush=True)
     return str(image.id)
 
 
 def delete_stack(client: connection.Connection, name: str) -> None:
     """There is no such stack afterwards."""
-    stack = client.orchestration.find_stack(name)
-    if stack is None:
-        return
-    client.orchestration.delete_stack(stack)
-    _wait(client, stack.id, 'DELETE')
+    for stack in client.orchestration.stacks(name=name):
+        client.orchestration.delete_stack(stack)
+        _wait(client, stack.id, 'DELETE')
 
 
 def create_stack(client: connection.Connection, name: str, template: str,
@@ -128,19 +132,23 @@ def create_stack(client: connection.Connection, name: str, template: str,
     """
     created = client.orchestration.create_stack(
         name=name, template=template, parameters=parameters)
-    stack = _wait(client, created.id, 'CREATE')
+    _wait(client, created.id, 'CREATE')
+    stack = client.orchestration.get_stack(created.id)
     return {entry['output_key']: entry['output_value']
             for entry in stack.outputs or ()}
 
 
-def _wait(client: connection.Connection, stack_id: str, action: str):  # type: ignore[no-untyped-def]
+def _wait(client: connection.Connection, stack_id: str, action: str
+          ) -> None:
+    """Shows the progress of an action and returns when it is complete."""
     shown: set[tuple[str, str]] = set()
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
-        stack = client.orchestration.find_stack(stack_id,
-                                                ignore_missing=True)
+        # Not find_stack: it does not find what is being deleted.
+        stack = next((entry for entry in client.orchestration.stacks()
+                      if entry.id == stack_id), None)
         if stack is None or stack.status == f'{action}_COMPLETE':
-            return stack
+            return
         if stack.status == f'{action}_FAILED':
             raise lab_cloud.LabError(
                 f'{stack.name}: {stack.status_reason}')
@@ -156,16 +164,16 @@ def _wait(client: connection.Connection, stack_id: str, action: str):  # type: i
 
 def fetch(url: str, text: str, patience: float = 30) -> str:
     """The page, as soon as it holds the text; else what came last."""
-    page = ''
     deadline = time.monotonic() + patience
-    while text not in page and time.monotonic() < deadline:
+    while True:
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
-                page = answer.read().decode()
+                page = str(answer.read().decode())
         except OSError as error:
             page = f'({error})'
-            time.sleep(0.5)
-    return page
+        if text in page or time.monotonic() > deadline:
+            return page
+        time.sleep(0.5)
 
 
 def _views(layout: lab_layout.Layout) -> None:
