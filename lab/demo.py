@@ -76,14 +76,14 @@ def _run(layout: lab_layout.Layout) -> int:
         print('demo: the page lacks what the database says', file=sys.stderr)
         return 1
     _say(f'Done in {time.monotonic() - began:.0f} s. Three things to try:')
-    print(_TRY.format(url=outputs['url']))
+    print(_TRY.replace('{url}', outputs['url']))
     return 0
 
 
 _TRY = """
   eval "$(tools/lab env demo)"; PATH={bin}:$PATH
 
-  curl {{url}}                           # again: the row counts up
+  curl {url}                           # again: the row counts up
   openstack console log show $(openstack server list -f value -c ID | head -1)
   openstack stack update {stack} --existing --parameter greeting=Good-bye
 
@@ -119,9 +119,10 @@ def upload_image(client: connection.Connection, name: str, content: bytes
 
 def delete_stack(client: connection.Connection, name: str) -> None:
     """There is no such stack afterwards."""
-    for stack in client.orchestration.stacks(name=name):
-        client.orchestration.delete_stack(stack)
-        _wait(client, stack.id, 'DELETE')
+    for stack_id in [stack.id for stack
+                     in client.orchestration.stacks(name=name)]:
+        client.orchestration.delete_stack(stack_id)
+        _wait(client, stack_id, 'DELETE')
 
 
 def create_stack(client: connection.Connection, name: str, template: str,
@@ -144,7 +145,6 @@ def _wait(client: connection.Connection, stack_id: str, action: str
     shown: set[tuple[str, str]] = set()
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
-        # Not find_stack: it does not find what is being deleted.
         stack = next((entry for entry in client.orchestration.stacks()
                       if entry.id == stack_id), None)
         if stack is None or stack.status == f'{action}_COMPLETE':
