@@ -1,0 +1,170 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Runs the test suites one after the other and tells their seconds.
+
+``suites.py`` runs the set of the continuous integration, ``suites.py full``
+adds what takes long, and ``suites.py NAME...`` runs single suites.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+import re
+import subprocess
+import sys
+import time
+
+from lab import cloud
+from lab import layout as lab_layout
+
+SOURCE = Path(__file__).resolve().parent.parent
+
+#: Branch coverage in percent that the unit-testable modules must have.
+COVERAGE = 90
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+    """One directory of tests, or one command that counts as one test."""
+
+    name: str
+    path: str = ''
+    command: tuple[str, ...] = ()
+    needs_lab: bool = False
+    measured: bool = False
+    full_only: bool = False
+    workers: int = 2
+
+
+SUITES = (
+    Suite('ruff', command=('ruff', 'check', '.')),
+    Suite('mypy', command=('mypy', 'nova_docker_driver', 'lab')),
+    Suite('unit-driver', 'tests/unit/nova_docker_driver', measured=True),
+    Suite('unit-heat', 'tests/unit/heat_plugins'),
+    Suite('unit-lab', 'tests/unit/lab'),
+    Suite('docs', command=('sphinx-build', '-W', '-q', '-b', 'html',
+                           'doc/source', 'doc/build/html')),
+    Suite('functional', 'tests/functional', needs_lab=True, workers=1),
+    Suite('integration', 'tests/integration', needs_lab=True, workers=1),
+    Suite('benchmarks', command=('python', '-m', 'tests.benchmarks.spawn'),
+          needs_lab=True, full_only=True),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came of a suite."""
+
+    name: str
+    passed: int
+    failed: int
+    seconds: float
+
+
+def main(arguments: list[str]) -> int:
+    layout = lab_layout.Layout.from_environment()
+    os.environ['PATH'] = f'{layout.bin}:{os.environ["PATH"]}'
+    os.environ.setdefault('PYTHONWARNINGS', 'ignore')
+    outcomes = []
+    for suite in _chosen(arguments):
+        print(f'\n=== {suite.name}', flush=True)
+        began = time.monotonic()
+        if suite.needs_lab:
+            _lab_up(layout)
+        passed, failed = _run(suite)
+        outcomes.append(Outcome(suite.name, passed, failed,
+                                time.monotonic() - began))
+    _print(outcomes)
+    return 1 if any(outcome.failed for outcome in outcomes) else 0
+
+
+def _chosen(arguments: list[str]) -> list[Suite]:
+    if arguments == ['full']:
+        return list(SUITES)
+    if arguments:
+        unknown = set(arguments) - {suite.name for suite in SUITES}
+        if unknown:
+            raise SystemExit(f'No such suite: {" ".join(sorted(unknown))}')
+        return [suite for suite in SUITES if suite.name in arguments]
+    return [suite for suite in SUITES if not suite.full_only]
+
+
+_lab_is_up = False
+
+
+def _lab_up(layout: lab_layout.Layout) -> None:
+    """A fresh cloud, once a run: what earlier runs left proves nothing."""
+    global _lab_is_up
+    if not _lab_is_up:
+        cloud.Cloud(layout).up(fresh=True)
+        _lab_is_up = True
+
+
+def _run(suite: Suite) -> tuple[int, int]:
+    if suite.command:
+        answer = subprocess.run(suite.command, cwd=SOURCE)
+        return (0, 1) if answer.returncode else (1, 0)
+    stestr = ['stestr', '--test-path', suite.path, '--top-dir', '.',
+              '--repo-url', f'.stestr/{suite.name}']
+    environment = dict(os.environ)
+    if suite.measured:
+        environment['PYTHON'] = (
+            'coverage run --branch --parallel-mode '
+            '--source nova_docker_driver')
+        subprocess.run(['coverage', 'erase'], cwd=SOURCE, check=True)
+    subprocess.run(['stestr', '--repo-url', f'.stestr/{suite.name}', 'init'],
+                   cwd=SOURCE, capture_output=True)
+    answer = subprocess.run(
+        [*stestr, 'run', '--concurrency', str(suite.workers)], cwd=SOURCE,
+        env=environment)
+    passed, failed = _counted(suite)
+    # A run that counted nothing, or died, has failed whatever it says.
+    if answer.returncode and not failed or not passed:
+        failed += 1
+    if suite.measured and not _covered():
+        failed += 1
+    return passed, failed
+
+
+def _counted(suite: Suite) -> tuple[int, int]:
+    answer = subprocess.run(
+        ['stestr', '--repo-url', f'.stestr/{suite.name}', 'last',
+         '--no-subunit-trace'], cwd=SOURCE, capture_output=True, text=True)
+    counts = dict(re.findall(r'- (Passed|Failed|Unexpected Success): (\d+)',
+                             answer.stdout))
+    return int(counts.get('Passed', 0)), int(counts.get('Failed', 0))
+
+
+def _covered() -> bool:
+    subprocess.run(['coverage', 'combine', '-q'], cwd=SOURCE, check=True)
+    return subprocess.run(
+        ['coverage', 'report', f'--fail-under={COVERAGE}', '--skip-covered',
+         # Their work is with the kernel: the functional suite runs it.
+         '--omit', 'nova_docker_driver/netns.py'],
+        cwd=SOURCE).returncode == 0
+
+
+def _print(outcomes: list[Outcome]) -> None:
+    print('\nsuite         passed failed  seconds')
+    for outcome in outcomes:
+        print(f'{outcome.name:13} {outcome.passed:6} {outcome.failed:6} '
+              f'{outcome.seconds:8.1f}')
+    passed = sum(outcome.passed for outcome in outcomes)
+    failed = sum(outcome.failed for outcome in outcomes)
+    print(f'\n{passed} passed, {failed} failed')
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
