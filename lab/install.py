@@ -19,6 +19,7 @@ that a second call costs a few milliseconds.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 import contextlib
 import hashlib
 import os
@@ -27,7 +28,6 @@ import shutil
 import subprocess
 import sys
 import time
-from typing import Iterator
 
 from lab import layout as lab_layout
 

@@ -289,7 +289,8 @@ def _heat_api(layout: Layout) -> Service:
 
 # -- workers ----------------------------------------------------------------
 
-def _nova_command(layout: Layout, name: str, *files: str) -> tuple[object, ...]:
+def _nova_command(layout: Layout, name: str, *files: str
+                  ) -> tuple[object, ...]:
     arguments: list[object] = [layout.bin / name]
     for file in files:
         arguments += ['--config-file', layout.etc / file]

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from oslo_config import cfg
+from oslo_config import types
 
 from nova_docker_driver import models
 
@@ -92,7 +93,7 @@ Related options:
 """),
     cfg.ListOpt(
         'allowed_caps', default=list(DEFAULT_CAPS),
-        item_type=cfg.types.String(regex=r'^[A-Z_]+$'),
+        item_type=types.String(regex=r'^[A-Z_]+$'),
         help="""
 The Linux capabilities that a container has at most.
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from nova import conf as nova_conf
 from nova.console import type as console_type
@@ -54,15 +54,15 @@ LOG = logging.getLogger(__name__)
 
 conf.register_opts(CONF)
 
-Context = nova_context.RequestContext
-Instance = objects.Instance
-NetworkInfo = network_model.NetworkInfo
+Context: TypeAlias = nova_context.RequestContext
+Instance: TypeAlias = objects.Instance
+NetworkInfo: TypeAlias = network_model.NetworkInfo
 
 _CONSOLE_LINES = 10_000
 
 
 @errors.at_the_edge
-class DockerDriver(virt_driver.ComputeDriver):  # type: ignore[misc]
+class DockerDriver(virt_driver.ComputeDriver):
     """Servers are containers of the Docker Engine of this host."""
 
     capabilities = {

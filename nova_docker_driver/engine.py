@@ -165,8 +165,9 @@ class Engine:
         filters = {'type': 'container', 'event': list(_EVENTS),
                    'label': names.INSTANCE_LABEL}
         with self._call() as client:
-            stream = client.events(since=f'{since:.9f}', filters=filters,
-                                   decode=True)
+            # A text: the SDK would cut a number to whole seconds.
+            stream: Iterator[Any] = client.events(  # type: ignore[call-overload]
+                since=f'{since:.9f}', filters=filters, decode=True)
             for entry in stream:
                 event = _event(entry)
                 if event is not None:

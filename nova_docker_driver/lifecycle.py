@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 import contextlib
 import time
-from typing import Any
+from typing import Any, TypeAlias
 
 from nova.compute import task_states
 from nova import context as nova_context
@@ -51,7 +51,7 @@ _HEALTH_INTERVAL = 0.25
 #: Lines of a process that ended at once that its fault shows.
 _FAULT_LINES, _FAULT_SIZE = 5, 200
 
-Vifs = Sequence[network_model.VIF]
+Vifs: TypeAlias = Sequence[network_model.VIF]
 
 
 class Lifecycle:

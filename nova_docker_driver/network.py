@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
-from typing import Any
+from typing import Any, TypeAlias
 
 from nova import exception
 from nova.network import model as network_model
@@ -43,7 +43,7 @@ _PLUGGED = 'network-vif-plugged'
 _DEFAULT_MTU = 1500
 _DEFAULT_ROUTE = {4: '0.0.0.0/0', 6: '::/0'}
 
-Vif = network_model.VIF
+Vif: TypeAlias = network_model.VIF
 WaitForEvents = Callable[..., contextlib.AbstractContextManager[None]]
 
 

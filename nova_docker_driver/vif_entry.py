@@ -48,8 +48,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         facade = importlib.import_module(_TARGET)
-        # setattr: the attribute is the whole purpose of the alias module.
-        setattr(module, 'DockerDriver', facade.DockerDriver)
+        vars(module)['DockerDriver'] = facade.DockerDriver
 
 
 def install() -> None:

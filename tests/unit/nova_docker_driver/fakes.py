@@ -1,0 +1,167 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Builders of Nova's objects, and an Engine that only remembers."""
+
+import base64
+import itertools
+
+from nova import objects
+from nova.network import model as network_model
+
+from nova_docker_driver import errors
+from nova_docker_driver import models
+from nova_docker_driver import names
+
+UUID = '3f8a2e64-0b57-4c8e-9d5c-6f1b2a7c9e10'
+IMAGE_ID = '7a1d0c52-6f0e-4d0b-8c3e-2b9f4f5a6d71'
+HOST = 'c1'
+
+
+def policy(**changes):
+    values = dict(host=HOST, pids_limit=512, allowed_caps=('CHOWN', 'KILL'),
+                  log_max_size=models.MIB, log_max_files=2)
+    return models.Policy(**{**values, **changes})
+
+
+def instance(user_data='', **changes):
+    values = dict(
+        uuid=UUID, hostname='web', task_state=None, metadata={},
+        user_data=base64.b64encode(user_data.encode()).decode(),
+        flavor=objects.Flavor(memory_mb=64, vcpus=1, swap=0, ephemeral_gb=0,
+                              root_gb=1, extra_specs={}))
+    return objects.Instance(**{**values, **changes})
+
+
+def image_meta(**changes):
+    values = dict(id=IMAGE_ID, container_format='docker', disk_format='raw')
+    return objects.ImageMeta(**{**values, **changes})
+
+
+def vif(number=1, active=False, **changes):
+    subnet = network_model.Subnet(
+        cidr='10.0.0.0/24', version=4,
+        gateway=network_model.IP('10.0.0.1'),
+        dns=[network_model.IP('10.0.0.2')],
+        ips=[network_model.FixedIP(f'10.0.0.{10 + number}')], routes=[])
+    network = network_model.Network(id='net', bridge='br-int', label='net',
+                                    subnets=[subnet], mtu=1442)
+    values = dict(
+        id=f'{number:08d}-0000-4000-8000-000000000000',
+        address=f'fa:16:3e:00:00:{number:02x}', network=network, type='ovs',
+        devname=f'tap{number:08d}-00', active=active,
+        details={'datapath_type': 'netdev'}, delegate_create=True)
+    return network_model.VIF(**{**values, **changes})
+
+
+class Engine:
+    """The Engine's port in memory; ``calls`` is what was asked of it."""
+
+    def __init__(self):
+        self.calls = []
+        self.specs = {}
+        self.states = {}
+        self.failures = {}
+        self.after_start = {}
+        self.log = b''
+        self.known_images = {}
+        self._ids = itertools.count(1)
+
+    def _called(self, verb):
+        self.calls.append(verb)
+        if self.failures.get(verb):
+            raise self.failures[verb].pop(0)
+
+    def _id(self, reference):
+        for container_id, spec in self.specs.items():
+            if reference in (container_id, spec.name):
+                return container_id
+        raise errors.NotFound(f'no container {reference}')
+
+    def _container(self, container_id):
+        spec = self.specs[container_id]
+        return models.Container(
+            id=container_id, name=spec.name, labels=spec.labels,
+            image=spec.image, namespace=f'/netns/{container_id}',
+            **self.states[container_id])
+
+    def facts(self):
+        self._called('facts')
+        return models.EngineFacts('20.10.24+dfsg1', '/', 'x86_64', 2,
+                                  4096 * models.MIB)
+
+    def containers(self, instance_uuid=None, host=None):
+        self._called('containers')
+        found = map(self._container, self.specs)
+        return [container for container in found
+                if names.owner(container.name, container.labels)
+                and instance_uuid in (
+                    None, container.labels[names.INSTANCE_LABEL])]
+
+    def inspect(self, reference):
+        self._called('inspect')
+        return self._container(self._id(reference))
+
+    def create(self, spec):
+        self._called('create')
+        if any(spec.name == other.name for other in self.specs.values()):
+            raise errors.NameConflict(spec.name)
+        container_id = f'id{next(self._ids)}'
+        self.specs[container_id] = spec
+        self.states[container_id] = {'status': 'created'}
+        return container_id
+
+    def start(self, container_id):
+        self._called('start')
+        self.states[container_id] = {'status': 'running'}
+        if self.specs[container_id].labels.get(
+                names.ROLE_LABEL) == names.ROLE_SERVER:
+            self.states[container_id].update(self.after_start)
+
+    def stop(self, container_id, timeout):
+        self._called('stop')
+        self.states[container_id] = {'status': 'exited'}
+
+    def kill(self, container_id):
+        self._called('kill')
+        self.states[container_id] = {'status': 'exited', 'exit_code': 137}
+
+    def pause(self, container_id):
+        self._called('pause')
+        self.states[container_id] = {'status': 'paused'}
+
+    def unpause(self, container_id):
+        self._called('unpause')
+        self.states[container_id] = {'status': 'running'}
+
+    def remove(self, container_id):
+        self._called('remove')
+        del self.specs[container_id], self.states[container_id]
+
+    def logs(self, container_id, lines, size):
+        self._called('logs')
+        return self.log[-size:]
+
+    def image(self, reference):
+        self._called('image')
+        try:
+            return self.known_images[reference]
+        except KeyError:
+            raise errors.NotFound(reference) from None
+
+    def load(self, archive):
+        self._called('load')
+        self.loaded = b''.join(archive)
+
+    def remove_image(self, reference):
+        self._called('remove_image')
+        self.known_images.pop(reference, None)

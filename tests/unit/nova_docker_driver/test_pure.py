@@ -1,0 +1,285 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The pure modules: names, states, spec, inventory, userspec."""
+
+import base64
+import unittest
+
+from hypothesis import given
+from hypothesis import strategies
+from nova.compute import power_state
+from nova.virt import event as virtevent
+
+from nova_docker_driver import conf
+from nova_docker_driver import engine
+from nova_docker_driver import errors
+from nova_docker_driver import inventory
+from nova_docker_driver import models
+from nova_docker_driver import names
+from nova_docker_driver import spec
+from nova_docker_driver import states
+from nova_docker_driver import userspec
+from tests.unit.nova_docker_driver import fakes
+
+
+def parse(text):
+    return userspec.parse(base64.b64encode(text.encode()).decode())
+
+
+class TestNames(unittest.TestCase):
+
+    def test_a_container_is_ours_if_name_and_labels_agree(self):
+        for role, name in ((names.ROLE_SERVER, names.container(fakes.UUID)),
+                           (names.ROLE_SANDBOX, names.sandbox(fakes.UUID))):
+            labels = names.labels(fakes.UUID, role, 'c1')
+            self.assertEqual(fakes.UUID, names.owner('/' + name, labels))
+
+    def test_it_is_not_ours_otherwise(self):
+        labels = names.labels(fakes.UUID, names.ROLE_SERVER, 'c1')
+        other = fakes.UUID.replace('3', '4')
+        for name, marks in (
+                ('web', labels), (names.container(other), labels),
+                (names.sandbox(fakes.UUID), labels),
+                (names.container(fakes.UUID) + 'x', labels),
+                ('x' + names.container(fakes.UUID), labels),
+                (names.container(fakes.UUID), {})):
+            self.assertIsNone(names.owner(name, marks), name)
+
+
+class TestStates(unittest.TestCase):
+
+    def container(self, status):
+        return models.Container('id', 'name', {}, status)
+
+    def test_every_word_of_the_engine_has_a_meaning(self):
+        for word, state in (
+                ('running', power_state.RUNNING),
+                ('paused', power_state.PAUSED),
+                ('restarting', power_state.RUNNING),
+                ('created', power_state.SHUTDOWN),
+                ('exited', power_state.SHUTDOWN),
+                ('dead', power_state.CRASHED),
+                ('new word', power_state.NOSTATE)):
+            self.assertEqual(state, states.power(self.container(word)))
+
+    def test_only_changes_of_power_are_told(self):
+        def event(action):
+            return models.Event(fakes.UUID, 'server', 'id', action, 0)
+        self.assertEqual(virtevent.EVENT_LIFECYCLE_STOPPED,
+                         states.lifecycle(event('die')).transition)
+        self.assertIsNone(states.lifecycle(event('oom')))
+
+    def test_a_resynchronisation_tells_the_present_state(self):
+        found = states.resynchronisation(fakes.UUID, self.container('exited'))
+        self.assertEqual(virtevent.EVENT_LIFECYCLE_STOPPED, found.transition)
+        self.assertIsNone(states.resynchronisation(
+            fakes.UUID, self.container('new word')))
+
+
+class TestUserspec(unittest.TestCase):
+
+    def test_other_user_data_asks_for_nothing(self):
+        for text in ('', '#cloud-config\nusers: []', '#!/bin/sh\n'):
+            self.assertEqual(models.TenantSpec(), parse(text))
+        self.assertEqual(models.TenantSpec(), userspec.parse(None))
+        self.assertEqual(models.TenantSpec(), userspec.parse('no base64!'))
+
+    def test_everything_that_is_honoured(self):
+        found = parse(
+            '#docker-config\n'
+            'command: httpd -f "-p 80"\n'
+            'entrypoint: [/bin/env]\n'
+            'environment: {A: 1, B: true, C: null, D: x=y}\n'
+            'working_dir: /srv\n'
+            'user: 1000\n'
+            'healthcheck: {test: wget x, interval: 1m30s, timeout: 500ms, '
+            'retries: 3}\n'
+            'x-nova: {wait_for: healthy, wait_timeout: 60}\n')
+        self.assertEqual(models.TenantSpec(
+            command=('httpd', '-f', '-p 80'), entrypoint=('/bin/env',),
+            environment={'A': '1', 'B': 'true', 'D': 'x=y'},
+            working_dir='/srv', user='1000',
+            healthcheck=models.Healthcheck(
+                ('CMD-SHELL', 'wget x'), interval=90 * models.SECOND,
+                timeout=models.SECOND // 2, retries=3),
+            wait_for='healthy', wait_timeout=60), found)
+
+    def test_a_list_of_variables(self):
+        self.assertEqual({'A': 'b=c', 'D': ''}, parse(
+            '#docker-config\nenvironment: ["A=b=c", "D="]').environment)
+
+    def test_a_refusal_names_the_key_and_the_reason(self):
+        for text, words in (
+                ('privileged: true', ('privileged', 'operator')),
+                ('cap_add: [SYS_ADMIN]', ('cap_add', 'operator')),
+                ('devices: []', ('devices', 'operator')),
+                ('ports: ["80:80"]', ('ports', 'floating IP')),
+                ('comand: x', ('comand', 'unknown')),
+                ('x-nova: {wait: 1}', ('x-nova', 'wait')),
+                ('environment: {"A=B": c}', ('environment',)),
+                ('environment: {A: [b]}', ('environment',)),
+                ('working_dir: /proc/self/fd/8', ('working_dir',)),
+                ('working_dir: here', ('working_dir',)),
+                ('command: "unclosed \'', ('command',)),
+                ('user: "a b"', ('user',)),
+                ('healthcheck: {}', ('healthcheck.test',)),
+                ('healthcheck: {test: [RUN, x]}', ('healthcheck.test',)),
+                ('healthcheck: {test: x, interval: fast}', ('interval',)),
+                ('x-nova: {wait_for: healthy}', ('healthcheck',)),
+                ('command: a\ncommand: b', ('command', 'twice')),
+                ('command: &a [x]\nentrypoint: *a', ('aliases',)),
+                ('- a list', ('mapping',)), ('{', ('YAML',)),
+                ('? [a]\n: b', ('key',))):
+            with self.assertRaises(errors.InvalidSpec) as caught:
+                parse('#docker-config\n' + text)
+            for word in words:
+                self.assertIn(word, str(caught.exception), text)
+
+    def test_text_that_is_not_utf8(self):
+        with self.assertRaisesRegex(errors.InvalidSpec, 'UTF-8'):
+            userspec.parse(base64.b64encode(
+                b'#docker-config\ncommand: \xff').decode())
+
+    def test_a_check_that_is_switched_off(self):
+        for check in ('{disable: true}', '{test: [NONE]}'):
+            self.assertIsNone(parse(
+                f'#docker-config\nhealthcheck: {check}').healthcheck)
+
+    def test_a_check_cannot_be_made_faster_than_the_floor(self):
+        found = parse('#docker-config\nhealthcheck: '
+                      '{test: x, interval: 1ms}').healthcheck
+        self.assertEqual(userspec.MIN_INTERVAL, found.interval)
+
+    @given(strategies.text())
+    def test_any_text_gives_a_specification_or_a_refusal(self, text):
+        try:
+            found = parse('#docker-config\n' + text)
+        except errors.InvalidSpec:
+            return
+        self.assertIsInstance(found, models.TenantSpec)
+
+
+class TestSpec(unittest.TestCase):
+
+    def inputs(self, **changes):
+        values = dict(
+            instance_uuid=fakes.UUID, hostname='web', memory_mib=64,
+            swap_mib=0, vcpus=2, extra_specs={},
+            image=models.EngineImage('sha256:1', command=('sh',)),
+            tenant=models.TenantSpec(), policy=fakes.policy())
+        return spec.Inputs(**{**values, **changes})
+
+    def test_the_flavor_bounds_it(self):
+        built = spec.build(self.inputs(
+            swap_mib=32, extra_specs={'docker:pids_limit': '7'}))
+        self.assertEqual(
+            (64 * models.MIB, 32 * models.MIB, 2 * 10**9, 7),
+            (built.memory, built.swap, built.nano_cpus, built.pids_limit))
+
+    def test_the_profile_is_hardened(self):
+        config = engine.container_config(spec.build(self.inputs()))
+        host = config['HostConfig']
+        self.assertEqual(['ALL'], host['CapDrop'])
+        self.assertEqual(['CHOWN', 'KILL'], host['CapAdd'])
+        self.assertEqual(['no-new-privileges:true'], host['SecurityOpt'])
+        self.assertFalse(host['Privileged'])
+        self.assertEqual('private', host['IpcMode'])
+        self.assertEqual(host['Memory'], host['MemorySwap'])
+        self.assertEqual({'Test': ['NONE']}, config['Healthcheck'])
+        for grant in ('Devices', 'Binds', 'PidMode', 'UsernsMode', 'Runtime'):
+            self.assertNotIn(grant, host)
+
+    def test_it_joins_the_sandbox_where_there_is_one(self):
+        box = models.Sandbox('abc', '/netns/1', True)
+        mounts = (models.Mount('/files/hosts', '/etc/hosts'),)
+        config = engine.container_config(
+            spec.build(self.inputs(sandbox=box, mounts=mounts)))
+        self.assertEqual('container:abc', config['HostConfig']['NetworkMode'])
+        self.assertEqual('', config['Hostname'])
+        self.assertTrue(config['HostConfig']['Mounts'][0]['ReadOnly'])
+
+    def test_without_ports_it_has_no_network(self):
+        config = engine.container_config(spec.build(self.inputs()))
+        self.assertEqual('none', config['HostConfig']['NetworkMode'])
+        self.assertEqual('web', config['Hostname'])
+
+    def test_the_digest_tells_containers_apart(self):
+        one = spec.build(self.inputs())
+        same = spec.build(self.inputs(
+            sandbox=models.Sandbox('abc', '/netns/1', True)))
+        other = spec.build(self.inputs(
+            tenant=models.TenantSpec(environment={'A': 'b'})))
+        label = names.SPEC_LABEL
+        self.assertNotEqual(one.labels[label], other.labels[label])
+        self.assertEqual(one, spec.build(self.inputs()))
+        self.assertNotEqual(same.labels[label], one.labels[label])
+
+    def test_something_has_to_run(self):
+        with self.assertRaisesRegex(errors.InvalidSpec, 'command'):
+            spec.build(self.inputs(image=models.EngineImage('sha256:1')))
+
+    def test_an_entry_point_drops_the_images_command(self):
+        with self.assertRaisesRegex(errors.InvalidSpec, 'command'):
+            spec.build(self.inputs(tenant=models.TenantSpec(entrypoint=())))
+        built = spec.build(self.inputs(
+            tenant=models.TenantSpec(entrypoint=(), command=('ls',))))
+        self.assertEqual(
+            [''], engine.container_config(built)['Entrypoint'])
+
+    def test_too_little_memory(self):
+        with self.assertRaisesRegex(errors.InvalidSpec, 'flavor'):
+            spec.build(self.inputs(memory_mib=5))
+
+    def test_the_sandbox_can_do_nothing(self):
+        host = engine.container_config(spec.sandbox(
+            fakes.UUID, 'web', 'sha256:2', fakes.policy()))['HostConfig']
+        self.assertEqual([], host['CapAdd'])
+        self.assertEqual('no', host['RestartPolicy']['Name'])
+
+
+class TestInventory(unittest.TestCase):
+
+    def facts(self, **changes):
+        values = dict(hostname='c1', architecture='x86_64', cpus=2,
+                      cpu_model='', memory_mib=2048, memory_used_mib=100,
+                      disk_gib=50, disk_used_gib=20,
+                      engine_version='20.10.24+dfsg1')
+        return models.HostFacts(**{**values, **changes})
+
+    def test_the_record_of_the_compute_node(self):
+        found = inventory.resources(self.facts())
+        self.assertEqual(20010024, found['hypervisor_version'])
+        self.assertEqual([('x86_64', 'docker', 'exe')],
+                         found['supported_instances'])
+        self.assertEqual(30, found['disk_available_least'])
+        self.assertEqual(26001000, inventory.resources(
+            self.facts(engine_version='26.1'))['hypervisor_version'])
+
+    def test_the_inventory_leaves_out_what_there_is_nothing_of(self):
+        ratios = {'VCPU': 4.0, 'MEMORY_MB': 1.0, 'DISK_GB': 1.0}
+        found = inventory.inventory(self.facts(disk_gib=0), ratios, 0, 512, 0)
+        self.assertEqual({'VCPU', 'MEMORY_MB'}, set(found))
+        self.assertEqual(512, found['MEMORY_MB']['reserved'])
+        self.assertEqual(4.0, found['VCPU']['allocation_ratio'])
+
+
+class TestConf(unittest.TestCase):
+
+    def test_the_policy_is_what_the_options_say(self):
+        from nova_docker_driver import driver
+        found = conf.policy(driver.CONF, 'c9')
+        self.assertEqual('c9', found.host)
+        self.assertEqual(10 * models.MIB, found.log_max_size)
+        self.assertEqual(conf.DEFAULT_CAPS, found.allowed_caps)
+        self.assertNotIn('NET_RAW', found.allowed_caps)
+        self.assertEqual('docker', conf.list_opts()[0][0].name)
