@@ -79,7 +79,10 @@ class Engine:
     def _called(self, verb):
         self.calls.append(verb)
         if self.failures.get(verb):
-            raise self.failures[verb].pop(0)
+            # None stands for a call that succeeds.
+            failure = self.failures[verb].pop(0)
+            if failure is not None:
+                raise failure
 
     def _id(self, reference):
         for container_id, spec in self.specs.items():

@@ -1,0 +1,309 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The composer, with an Engine in memory: order, undo, number of calls."""
+
+from pathlib import Path
+import tempfile
+import unittest
+from unittest import mock
+
+from nova import exception
+
+from nova_docker_driver import errors
+from nova_docker_driver import guestfiles
+from nova_docker_driver import images
+from nova_docker_driver import lifecycle
+from nova_docker_driver import models
+from nova_docker_driver import names
+from nova_docker_driver import network
+from nova_docker_driver import sandbox
+from tests.unit.nova_docker_driver import fakes
+
+DIGEST, _ = sandbox.image_archive('x86_64')
+
+
+class LifecycleCase(unittest.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.engine = fakes.Engine()
+        self.engine.known_images = {
+            names.image_tag(fakes.IMAGE_ID): models.EngineImage(
+                'sha256:1', command=('sh',)),
+            DIGEST: models.EngineImage(DIGEST)}
+        self.network = mock.create_autospec(network.Network, instance=True)
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.files = guestfiles.GuestFiles(Path(directory.name))
+        self.sandboxes = sandbox.Sandboxes(self.engine, '')
+        self.lifecycle = lifecycle.Lifecycle(
+            self.engine, images.Images(self.engine, mock.Mock()),
+            self.sandboxes, self.network, self.files)
+
+    def spawn(self, instance=None, vifs=(), block_devices=None):
+        self.lifecycle.spawn(
+            None, instance or fakes.instance(), fakes.image_meta(),
+            list(vifs), block_devices, fakes.policy())
+
+    def assert_nothing_left(self):
+        self.assertEqual({}, self.engine.specs)
+        self.assertEqual(set(), self.files.instance_uuids())
+
+
+class TestSpawn(LifecycleCase):
+
+    def test_without_a_port_it_costs_four_calls(self):
+        self.spawn()
+        self.assertEqual(['image', 'create', 'start', 'inspect'],
+                         self.engine.calls)
+
+    def test_with_a_port_it_costs_seven_calls(self):
+        self.sandboxes._known_image = DIGEST
+        self.spawn(vifs=[fakes.vif()])
+        self.assertEqual(
+            ['image', 'create', 'start', 'inspect',
+             'create', 'start', 'inspect'], self.engine.calls)
+
+    def test_the_network_is_there_before_the_process(self):
+        def connect(instance, vifs, namespace):
+            started = [spec.name for container_id, spec
+                       in self.engine.specs.items()]
+            self.assertEqual([names.sandbox(fakes.UUID)], started)
+            self.assertTrue(namespace)
+        self.network.connect.side_effect = connect
+        self.spawn(vifs=[fakes.vif()])
+        spec = list(self.engine.specs.values())[1]
+        self.assertEqual('container:id1', spec.network_mode)
+        self.assertEqual(['/etc/hostname', '/etc/hosts', '/etc/resolv.conf'],
+                         [mount.target for mount in spec.mounts])
+
+    def test_a_failure_at_any_step_leaves_nothing(self):
+        for verb, number in (('image', 1), ('create', 1), ('create', 2),
+                             ('start', 1), ('start', 2)):
+            with self.subTest(verb=verb, number=number):
+                self.engine.failures = {
+                    verb: [None] * (number - 1) + [
+                        errors.EngineError('broken')]}
+                with self.assertRaises(
+                        exception.ComputeResourcesUnavailable):
+                    self.spawn(vifs=[fakes.vif()])
+                self.assert_nothing_left()
+
+    def test_neutron_never_answers(self):
+        self.network.connect.side_effect = (
+            exception.VirtualInterfaceCreateException)
+        with self.assertRaises(exception.VirtualInterfaceCreateException):
+            self.spawn(vifs=[fakes.vif()])
+        self.network.disconnect.assert_called_once()
+        self.assert_nothing_left()
+
+    def test_a_tenants_mistake_is_not_rescheduled(self):
+        bad = fakes.instance('#docker-config\nprivileged: true')
+        with self.assertRaisesRegex(exception.InvalidInput, 'privileged'):
+            self.spawn(bad)
+        self.assertEqual([], self.engine.calls)
+
+    def test_volumes_and_ephemeral_disks_are_refused(self):
+        with self.assertRaisesRegex(exception.InvalidInput, 'volumes'):
+            self.spawn(block_devices={'block_device_mapping': [{}]})
+        instance = fakes.instance()
+        instance.flavor.ephemeral_gb = 1
+        with self.assertRaisesRegex(exception.InvalidInput, 'ephemeral'):
+            self.spawn(instance)
+
+    def test_a_process_that_ends_at_once_fails_the_build(self):
+        self.engine.after_start = {'status': 'exited', 'exit_code': 3}
+        self.engine.log = b'no such table\n'
+        with self.assertRaisesRegex(
+                exception.BuildAbortException, 'code 3.*no such table'):
+            self.spawn()
+        self.assert_nothing_left()
+
+    def test_out_of_memory_is_named(self):
+        self.engine.after_start = {'status': 'exited', 'exit_code': 137,
+                                   'oom_killed': True}
+        with self.assertRaisesRegex(exception.BuildAbortException,
+                                    'out of memory'):
+            self.spawn()
+
+    def test_a_job_may_end_well_at_once(self):
+        self.engine.after_start = {'status': 'exited', 'exit_code': 0}
+        self.spawn(fakes.instance(
+            '#docker-config\nx-nova: {wait_for: completed}'))
+        self.assertEqual(1, len(self.engine.specs))
+
+    def test_a_job_that_fails_at_once_fails_the_build(self):
+        self.engine.after_start = {'status': 'exited', 'exit_code': 1}
+        with self.assertRaises(exception.BuildAbortException):
+            self.spawn(fakes.instance(
+                '#docker-config\nx-nova: {wait_for: completed}'))
+
+    @mock.patch('time.sleep')
+    def test_health_is_waited_for(self, sleep):
+        text = ('#docker-config\nhealthcheck: {test: x}\n'
+                'x-nova: {wait_for: healthy}')
+        self.engine.after_start = {'health': 'starting'}
+        sleep.side_effect = lambda _: self.engine.states['id1'].update(
+            health='healthy')
+        self.spawn(fakes.instance(text))
+        self.engine.after_start = {'health': 'unhealthy'}
+        self.lifecycle.destroy(fakes.instance(), [])
+        with self.assertRaisesRegex(exception.BuildAbortException,
+                                    'unhealthy'):
+            self.spawn(fakes.instance(text))
+        self.assert_nothing_left()
+
+    @mock.patch('time.sleep')
+    @mock.patch('time.monotonic', side_effect=[0, 301])
+    def test_health_is_not_waited_for_without_end(self, clock, sleep):
+        self.engine.after_start = {'health': 'starting'}
+        with self.assertRaisesRegex(exception.BuildAbortException,
+                                    'within 300 s'):
+            self.spawn(fakes.instance(
+                '#docker-config\nhealthcheck: {test: x}\n'
+                'x-nova: {wait_for: healthy}'))
+
+    def test_a_command_that_cannot_be_started(self):
+        def start(container_id):
+            self.engine.states[container_id] = {
+                'status': 'created', 'error': 'executable file not found'}
+            raise errors.InvalidRequest('OCI runtime create failed')
+        with mock.patch.object(self.engine, 'start', start):
+            with self.assertRaisesRegex(exception.BuildAbortException,
+                                        'executable file not found'):
+                self.spawn()
+        self.assert_nothing_left()
+
+    def test_a_lost_answer_to_create_is_made_good(self):
+        self.spawn()
+        self.engine.calls.clear()
+        self.spawn()
+        self.assertEqual(1, len(self.engine.specs))
+
+    def test_a_foreign_container_with_our_name_stays(self):
+        self.spawn()
+        foreign = list(self.engine.specs)[0]
+        spec = self.engine.specs[foreign]
+        self.engine.specs[foreign] = mock.Mock(labels={}, image='x')
+        self.engine.specs[foreign].name = spec.name
+        with self.assertRaisesRegex(
+                exception.ComputeResourcesUnavailable, 'not of this driver'):
+            self.spawn()
+        self.assertEqual([foreign], list(self.engine.specs))
+
+
+class TestPower(LifecycleCase):
+
+    def setUp(self):
+        super().setUp()
+        self.instance = fakes.instance()
+        self.vifs = [fakes.vif()]
+        self.spawn(vifs=self.vifs)
+        self.engine.calls.clear()
+        self.network.reset_mock()
+
+    def test_destroy_costs_three_calls_and_leaves_nothing(self):
+        self.lifecycle.destroy(self.instance, self.vifs)
+        self.assertEqual(['containers', 'remove', 'remove'],
+                         self.engine.calls)
+        self.network.disconnect.assert_called_once_with(
+            self.instance, self.vifs)
+        self.assert_nothing_left()
+
+    def test_destroy_of_nothing_succeeds(self):
+        self.lifecycle.destroy(self.instance, self.vifs)
+        self.lifecycle.destroy(self.instance, [])
+
+    def test_stop_gives_time_or_none(self):
+        self.lifecycle.power_off(self.instance, 10)
+        self.assertEqual(['inspect', 'stop'], self.engine.calls)
+        self.lifecycle.power_off(self.instance, 0)
+        self.assertEqual('kill', self.engine.calls[-1])
+
+    def test_start_restores_the_network_first(self):
+        self.lifecycle.power_off(self.instance, 0)
+        self.lifecycle.power_on(self.instance, self.vifs)
+        self.network.restore.assert_called_once()
+        self.assertEqual('start', self.engine.calls[-1])
+
+    def test_start_after_the_sandbox_stopped_wires_anew(self):
+        self.engine.states['id1'] = {'status': 'exited'}
+        self.lifecycle.power_on(self.instance, self.vifs)
+        self.network.connect.assert_called_once()
+
+    def test_start_without_a_sandbox_says_so(self):
+        self.engine.remove('id1')
+        with self.assertRaisesRegex(errors.ProcessFailed, 'lost'):
+            self.lifecycle.power_on(self.instance, self.vifs)
+
+    def test_what_is_not_there_is_not_found(self):
+        self.lifecycle.destroy(self.instance, self.vifs)
+        for act in (lambda: self.lifecycle.power_off(self.instance, 1),
+                    lambda: self.lifecycle.inspect(self.instance),
+                    lambda: self.reboot(hard=False)):
+            with self.assertRaises(exception.InstanceNotFound):
+                act()
+
+    def reboot(self, hard):
+        self.lifecycle.reboot(None, self.instance, self.vifs, hard, 60,
+                              fakes.policy())
+
+    def test_reboot_ends_one_process_and_starts_another(self):
+        self.reboot(hard=False)
+        self.assertEqual(['inspect', 'stop', 'inspect', 'start'],
+                         self.engine.calls)
+        self.engine.calls.clear()
+        self.reboot(hard=True)
+        self.assertEqual(['inspect', 'kill', 'inspect', 'start'],
+                         self.engine.calls)
+
+    def test_a_hard_reboot_makes_a_lost_container_anew(self):
+        self.engine.remove('id2')
+        with mock.patch.object(type(self.instance), 'image_meta',
+                               fakes.image_meta(), create=True):
+            self.reboot(hard=True)
+        self.assertEqual({'running'}, {state['status'] for state
+                                       in self.engine.states.values()})
+
+    def test_pause_and_unpause(self):
+        self.lifecycle.pause(self.instance)
+        self.assertEqual('paused',
+                         self.lifecycle.inspect(self.instance).status)
+        self.lifecycle.unpause(self.instance)
+        self.assertEqual('running',
+                         self.lifecycle.inspect(self.instance).status)
+
+    def test_all_servers_are_listed_with_one_call(self):
+        self.assertEqual([fakes.UUID], self.lifecycle.instance_uuids('c1'))
+        self.assertEqual(['containers'], self.engine.calls)
+
+    def test_the_console_is_the_end_of_the_log(self):
+        self.engine.log = b'abcdef'
+        self.assertEqual(b'def', self.lifecycle.console(self.instance, 9, 3))
+
+    def test_a_restart_of_the_service_only_restores(self):
+        self.lifecycle.restore_network(self.instance, self.vifs)
+        self.network.restore.assert_called_once()
+        self.lifecycle.restore_network(self.instance, [])
+        self.engine.states['id1'] = {'status': 'exited'}
+        self.lifecycle.restore_network(self.instance, self.vifs)
+        self.network.restore.assert_called_once()
+        self.lifecycle.disconnect(self.instance, self.vifs)
+        self.network.disconnect.assert_called_once()
+
+    def test_a_container_with_other_labels_is_not_taken(self):
+        spec = self.engine.specs['id2']
+        self.engine.specs['id2'] = mock.Mock(labels={}, image='x')
+        self.engine.specs['id2'].name = spec.name
+        with self.assertRaises(exception.InstanceNotFound):
+            self.lifecycle.power_off(self.instance, 1)
