@@ -23,10 +23,13 @@ monkey_patch.patch(backend='threading')
 
 from nova import objects  # noqa: E402
 
+from os_vif import objects as os_vif_objects  # noqa: E402
+
 from nova_docker_driver import netns  # noqa: E402
 from nova_docker_driver import vif_entry  # noqa: E402
 
 objects.register_all()
+os_vif_objects.register_all()
 vif_entry.install()
 # Tests run as root: no helper process is needed.
 netns.context.set_client_mode(False)

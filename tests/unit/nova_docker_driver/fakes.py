@@ -52,7 +52,8 @@ def vif(number=1, active=False, **changes):
         cidr='10.0.0.0/24', version=4,
         gateway=network_model.IP('10.0.0.1'),
         dns=[network_model.IP('10.0.0.2')],
-        ips=[network_model.FixedIP(f'10.0.0.{10 + number}')], routes=[])
+        ips=[network_model.FixedIP(
+                    address=f'10.0.0.{10 + number}')], routes=[])
     network = network_model.Network(id='net', bridge='br-int', label='net',
                                     subnets=[subnet], mtu=1442)
     values = dict(

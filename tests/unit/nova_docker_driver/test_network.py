@@ -1,0 +1,167 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What Neutron's ports mean, and in which order they are plugged."""
+
+import contextlib
+import unittest
+from unittest import mock
+
+from nova import exception
+from nova.network import model as network_model
+from os_vif import exception as os_vif_exception
+
+from nova_docker_driver import guestfiles
+from nova_docker_driver import network
+from tests.unit.nova_docker_driver import fakes
+
+
+class TestMeaning(unittest.TestCase):
+
+    def test_a_port(self):
+        nic, = network.nics([fakes.vif()])
+        self.assertEqual('eth0', nic.name)
+        self.assertEqual(('10.0.0.11/24',), nic.addresses)
+        self.assertEqual((('0.0.0.0/0', '10.0.0.1'),), nic.routes)
+        self.assertEqual(1442, nic.mtu)
+        self.assertFalse(nic.checksum_offload)
+
+    def test_only_the_first_port_gives_the_default_route(self):
+        first, second = network.nics([fakes.vif(1), fakes.vif(2)])
+        self.assertEqual(('eth0', 'eth1'), (first.name, second.name))
+        self.assertEqual((), second.routes)
+
+    def test_host_routes_and_ipv6(self):
+        vif = fakes.vif()
+        subnet = vif['network']['subnets'][0]
+        subnet['routes'] = [network_model.Route(
+            '192.0.2.0/24', gateway=network_model.IP('10.0.0.9'))]
+        vif['network']['subnets'].append(network_model.Subnet(
+            cidr='2001:db8::/64', version=6, dns=[], routes=[],
+            gateway=network_model.IP('2001:db8::1'),
+            ips=[network_model.FixedIP(address='2001:db8::7')]))
+        nic, = network.nics([vif])
+        self.assertEqual(('10.0.0.11/24', '2001:db8::7/64'), nic.addresses)
+        self.assertEqual((('192.0.2.0/24', '10.0.0.9'),
+                          ('0.0.0.0/0', '10.0.0.1'),
+                          ('::/0', '2001:db8::1')), nic.routes)
+
+    def test_a_port_without_addresses(self):
+        vif = fakes.vif(details={})
+        vif['network']['subnets'] = []
+        nic, = network.nics([vif])
+        self.assertEqual(((), ()), (nic.addresses, nic.routes))
+        self.assertTrue(nic.checksum_offload)
+        self.assertEqual((), network.nameservers([vif]))
+
+    def test_resolvers_and_addresses(self):
+        vifs = [fakes.vif(1), fakes.vif(2)]
+        self.assertEqual(('10.0.0.2',), network.nameservers(vifs))
+        self.assertEqual(('10.0.0.11', '10.0.0.12'),
+                         network.addresses(vifs))
+
+    def test_the_hosts_file_names_the_server(self):
+        self.assertIn('10.0.0.11 web\n',
+                      guestfiles._hosts('web', ['10.0.0.11']))
+        self.assertEqual(set(), guestfiles.GuestFiles(
+            mock.Mock(exists=lambda: False)).instance_uuids())
+
+
+@mock.patch.object(network, 'os_vif')
+@mock.patch.object(network, 'netns')
+class TestPlugging(unittest.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.waited = []
+        self.network = network.Network(self.wait)
+        patch = mock.patch.multiple(
+            network.os_vif_util, nova_to_osvif_instance=mock.DEFAULT)
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.instance = fakes.instance()
+
+    @contextlib.contextmanager
+    def wait(self, instance, names, timeout, error_callback):
+        self.waited.append(('before', names))
+        yield
+        self.waited.append(('after', names))
+
+    def test_in_order(self, netns, os_vif):
+        vif = fakes.vif()
+        calls = mock.Mock()
+        calls.attach_mock(netns, 'netns')
+        calls.attach_mock(os_vif, 'os_vif')
+        self.network.connect(self.instance, [vif], '/netns/1')
+        self.assertEqual(
+            ['os_vif.unplug', 'netns.delete', 'netns.create_veth',
+             'os_vif.plug', 'netns.configure'],
+            [call[0] for call in calls.mock_calls])
+        expected = [('network-vif-plugged', vif['id'])]
+        self.assertEqual([('before', expected), ('after', expected)],
+                         self.waited)
+
+    def test_os_vif_makes_no_tap_of_its_own(self, netns, os_vif):
+        self.network.connect(self.instance, [fakes.vif()], '/netns/1')
+        plugged = os_vif.plug.call_args[0][0]
+        self.assertFalse(plugged.port_profile.create_tap)
+
+    def test_an_active_port_is_not_waited_for(self, netns, os_vif):
+        self.network.connect(self.instance, [fakes.vif(active=True)], '/n')
+        self.assertEqual([], self.waited)
+
+    def test_a_port_that_nobody_can_plug(self, netns, os_vif):
+        for kind in ('unbound', 'binding_failed'):
+            with self.assertRaises(exception.VirtualInterfacePlugException):
+                self.network.connect(self.instance, [fakes.vif(type=kind)],
+                                     '/netns/1')
+
+    def test_a_failure_of_os_vif_is_nova_s(self, netns, os_vif):
+        os_vif.plug.side_effect = os_vif_exception.PlugException(
+            vif='x', err='y')
+        with self.assertRaises(exception.VirtualInterfacePlugException):
+            self.network.connect(self.instance, [fakes.vif()], '/netns/1')
+
+    def test_neutron_is_silent(self, netns, os_vif):
+        @contextlib.contextmanager
+        def wait(*args, **kwargs):
+            yield
+            raise exception.InstanceEventTimeout()
+        silent = network.Network(wait)
+        with self.assertRaises(exception.VirtualInterfaceCreateException):
+            silent.connect(self.instance, [fakes.vif()], '/netns/1')
+        with mock.patch.object(network.CONF, 'vif_plugging_is_fatal', False,
+                               create=True):
+            silent.connect(self.instance, [fakes.vif()], '/netns/1')
+
+    def test_neutron_reports_a_failure(self, netns, os_vif):
+        with self.assertRaises(exception.VirtualInterfaceCreateException):
+            network._plugging_failed('network-vif-plugged', self.instance)
+
+    def test_what_is_wired_stays(self, netns, os_vif):
+        netns.exists.return_value = True
+        self.network.restore(self.instance, [fakes.vif()], '/netns/1')
+        os_vif.plug.assert_not_called()
+        netns.exists.return_value = False
+        self.network.restore(self.instance, [fakes.vif()], '/netns/1')
+        os_vif.plug.assert_called_once()
+
+    def test_disconnect(self, netns, os_vif):
+        self.network.disconnect(self.instance, [
+            fakes.vif(1), fakes.vif(2, type='unbound')])
+        os_vif.unplug.assert_called_once()
+        self.assertEqual(2, netns.delete.call_count)
+
+    def test_the_part_of_virtapi(self, netns, os_vif):
+        api = mock.Mock()
+        self.assertIs(api.wait_for_instance_event,
+                      network.wait_for_events(api))
