@@ -206,7 +206,7 @@ class DockerDriver(virt_driver.ComputeDriver):
 
     def resume_state_on_host_boot(self, context: Context, instance: Instance,
                                   network_info: NetworkInfo | None,
-                                  share_info: Any = None,
+                                  share_info: Any,
                                   block_device_info: Any = None) -> None:
         self._lifecycle.power_on(instance, _vifs(network_info))
 

@@ -121,8 +121,8 @@ class Engine:
 
     def kill(self, container_id: str) -> None:
         """Ends the process at once; does nothing if there is none."""
-        with self._call() as client, contextlib.suppress(
-                errors.NameConflict):
+        # The Engine calls it a conflict that there is nothing to kill.
+        with contextlib.suppress(errors.NameConflict), self._call() as client:
             client.kill(container_id)
 
     def pause(self, container_id: str) -> None:
