@@ -66,6 +66,10 @@ class Cloud:
             self._make_template()
         if fresh or not (self.layout.state / 'complete').exists():
             self._restore_template()
+            self._start([service for service in self._services()
+                         if service.name == 'dockerd'])
+            engine.remove_containers([host.name for host
+                                      in self.layout.hosts])
         self._start(self._services())
         self._finish()
 

@@ -18,9 +18,11 @@ stopped.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 import socket
 
+import docker
 import psutil
 
 from lab import layout as lab_layout
@@ -61,6 +63,20 @@ def clear_leftovers() -> list[Path]:
             path.unlink()
             removed.append(path)
     return removed
+
+
+def remove_containers(hosts: Iterable[str]) -> None:
+    """Removes what an earlier cloud's computes left on the Engine.
+
+    A new cloud knows nothing of them, and its nova-compute would refuse to
+    start beside them.
+    """
+    client = docker.APIClient(base_url=f'unix://{SOCKET}', version='auto')
+    for host in hosts:
+        for entry in client.containers(all=True, filters={
+                'label': f'org.openstack.nova-docker.host={host}'}):
+            client.remove_container(entry['Id'], v=True, force=True)
+    client.close()
 
 
 def _is(path: Path, daemon: str) -> bool:

@@ -102,13 +102,20 @@ def _add_route(ip: pyroute2.IPRoute, index: int, destination: str,
         version = ipaddress.ip_address(hop).version
         if not _on_link(ip, index, hop):
             host = f'{hop}/{32 if version == 4 else 128}'
-            ip.route('replace', dst=host, oif=index,
-                     family=_family(version))
+            _add_link_route(ip, index, host, version)
         ip.route('replace', dst=destination, gateway=hop, oif=index,
                  family=_family(version))
         return
     version = ipaddress.ip_network(destination).version
-    ip.route('replace', dst=destination, oif=index, family=_family(version))
+    _add_link_route(ip, index, destination, version)
+
+
+def _add_link_route(ip: pyroute2.IPRoute, index: int, destination: str,
+                    version: int) -> None:
+    # IPv4 takes a next hop only from a route whose scope is the link.
+    scope = {'scope': 'link'} if version == 4 else {}
+    ip.route('replace', dst=destination, oif=index,
+             family=_family(version), **scope)
 
 
 def _on_link(ip: pyroute2.IPRoute, index: int, hop: str) -> bool:

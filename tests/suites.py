@@ -136,7 +136,7 @@ def _run(suite: Suite) -> tuple[int, int]:
 
 
 def _counted() -> tuple[int, int]:
-    answer = subprocess.run(['stestr', 'last', '--no-subunit-trace'],
+    answer = subprocess.run(['stestr', 'last'],
                             cwd=SOURCE, capture_output=True, text=True)
     counts = dict(re.findall(r'- (Passed|Failed|Unexpected Success): (\d+)',
                              answer.stdout))

@@ -1,0 +1,106 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What every suite checks after every test: nothing too much, nothing left.
+
+The *conservation check*: containers, devices, files and switch ports of ours
+are exactly those of the servers that are supposed to be. The *safety check*:
+no container of ours has more than its profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+import subprocess
+
+import docker
+
+from lab import layout as lab_layout
+from nova_docker_driver import conf
+from nova_docker_driver import names
+
+
+def engine() -> docker.APIClient:
+    """A client of this machine's Engine; raises if there is none."""
+    return docker.APIClient(version='1.41')
+
+
+def our_containers(client: docker.APIClient) -> list[str]:
+    """The ids of all containers that carry our label."""
+    return [entry['Id'] for entry in client.containers(
+        all=True, filters={'label': names.INSTANCE_LABEL})]
+
+
+def leftovers(client: docker.APIClient, servers: Iterable[str] = (),
+              files: Path | None = None) -> list[str]:
+    """What is there although its server is not, in words.
+
+    :param servers: uuids of the servers that are supposed to be
+    :param files: the driver's directory of files, if it is to be checked
+    """
+    known = set(servers)
+    found = []
+    for entry in client.containers(all=True):
+        uuid = names.owner(entry['Names'][0], entry['Labels'] or {})
+        if uuid and uuid not in known:
+            found.append(f'container {entry["Names"][0]}')
+    if files and files.exists():
+        found += [f'files {path}' for path in files.iterdir()
+                  if path.name not in known]
+    if not known:
+        found += [f'device {path.name}'
+                  for path in Path('/sys/class/net').iterdir()
+                  if path.name.startswith('tap')]
+        found += [f'switch port {name}' for name in _switch_ports()
+                  if name.startswith('tap')]
+    return found
+
+
+def _switch_ports() -> list[str]:
+    host = lab_layout.Layout.from_environment().hosts[0]
+    if not (host.run / 'db.sock').exists():
+        return []
+    return subprocess.run(
+        ['ovs-vsctl', f'--db={host.ovsdb}', 'list-ports', 'br-int'],
+        capture_output=True, text=True, check=True).stdout.split()
+
+
+def excesses(client: docker.APIClient, container_id: str,
+             files: Path) -> list[str]:
+    """What a container of ours has beyond its profile, in words."""
+    found = client.inspect_container(container_id)
+    host = found['HostConfig']
+    problems = []
+    if host['Privileged']:
+        problems.append('it is privileged')
+    if set(host['CapAdd'] or ()) - set(conf.DEFAULT_CAPS):
+        problems.append(f'it has the capabilities {host["CapAdd"]}')
+    if host['CapDrop'] != ['ALL']:
+        problems.append('it keeps capabilities of the default')
+    if host['Devices'] or host['Binds']:
+        problems.append('it has devices or binds')
+    for mount in found['Mounts']:
+        if mount['Type'] == 'bind' and (
+                mount['RW'] or not Path(mount['Source']).is_relative_to(
+                    files)):
+            problems.append(f'it binds {mount["Source"]}')
+    if host['PidMode'] or host['UTSMode'] or host['IpcMode'] != 'private':
+        problems.append('it shares a namespace with the host')
+    if not (host['NetworkMode'] == 'none'
+            or host['NetworkMode'].startswith('container:')):
+        problems.append(f'its network is {host["NetworkMode"]}')
+    if 'no-new-privileges:true' not in (host['SecurityOpt'] or ()):
+        problems.append('it may gain privileges')
+    if not (host['Memory'] and host['NanoCpus'] and host['PidsLimit']):
+        problems.append('it lacks a limit')
+    return problems

@@ -1,0 +1,158 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Tests against the lab: real services, a real Engine, real packets."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+import time
+import unittest
+import uuid
+
+from lab import cloud
+from lab import container_images
+from lab import demo
+from lab import layout as lab_layout
+from lab import seed
+from tests import conservation
+
+_PATIENCE = 90
+
+
+@functools.cache
+def lab() -> lab_layout.Layout:
+    """The running lab; starts it if need be, fails if it cannot."""
+    layout = lab_layout.Layout.from_environment()
+    cloud.Cloud(layout).up()
+    return layout
+
+
+class LabCase(unittest.TestCase):
+    """A tenant in the lab; nothing may be left after each test."""
+
+    def setUp(self):
+        super().setUp()
+        self.layout = lab()
+        self.files = self.layout.hosts[0].state / 'docker'
+        self.engine = conservation.engine()
+        self.addCleanup(self.engine.close)
+        self.tenant = seed.connect(self.layout, 'demo')
+        self.admin = seed.connect(self.layout, 'admin')
+        self.addCleanup(self.tenant.close)
+        self.addCleanup(self.admin.close)
+        self.addCleanup(self.check_nothing_is_left)
+        self.addCleanup(self.delete_all)
+
+    # -- fixtures -----------------------------------------------------------
+
+    def image(self, name='busybox', content=None):
+        content = content or getattr(container_images, name)()
+        return demo.upload_image(self.tenant, name, content)
+
+    def raw_image(self, name, content, container_format='docker'):
+        image = self.tenant.image.create_image(
+            name=name, container_format=container_format, disk_format='raw',
+            data=io.BytesIO(content), validate_checksum=False,
+            allow_duplicates=True)
+        self.addCleanup(self.tenant.image.delete_image, image.id)
+        return image.id
+
+    def network(self, name='private'):
+        return self.tenant.network.find_network(name)
+
+    def create(self, spec='command: sleep 600', flavor='c1.tiny',
+               image=None, networks='auto', **more):
+        if networks == 'auto':
+            networks = [{'uuid': self.network().id}]
+        user_data = f'#docker-config\n{spec}\n'.encode()
+        return self.tenant.compute.create_server(
+            name=f'test-{uuid.uuid4().hex[:8]}',
+            image_id=image or self.image(),
+            flavor_id=self.tenant.compute.find_flavor(flavor).id,
+            networks=networks,
+            user_data=base64.b64encode(user_data).decode(), **more)
+
+    def boot(self, *args, **kwargs):
+        server = self.wait(self.create(*args, **kwargs), 'ACTIVE')
+        self.check_safety(server)
+        return server
+
+    # -- waiting ------------------------------------------------------------
+
+    def wait(self, server, *statuses):
+        def reached():
+            found = self.tenant.compute.get_server(server.id)
+            if found.status == 'ERROR' and 'ERROR' not in statuses:
+                self.fail(f'server in ERROR: {found.fault}')
+            return found if found.status in statuses else None
+        return self.until(reached, f'server is {" or ".join(statuses)}')
+
+    def until(self, check, what, patience=_PATIENCE):
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            answer = check()
+            if answer:
+                return answer
+            time.sleep(0.2)
+        self.fail(f'not within {patience} s: {what}')
+
+    # -- looking ------------------------------------------------------------
+
+    def container(self, server, role=''):
+        return self.engine.inspect_container(f'nova-{server.id}{role}')
+
+    def inside(self, server, *command):
+        handle = self.engine.exec_create(f'nova-{server.id}', list(command))
+        output = self.engine.exec_start(handle['Id']).decode()
+        code = self.engine.exec_inspect(handle['Id'])['ExitCode']
+        return code, output
+
+    def port(self, server):
+        return next(self.tenant.network.ports(device_id=server.id))
+
+    def address(self, server):
+        return self.port(server).fixed_ips[0]['ip_address']
+
+    def check_safety(self, server):
+        for role in ('', '-sandbox'):
+            try:
+                container = self.container(server, role)
+            except Exception:  # a server without ports has no sandbox
+                self.assertEqual('-sandbox', role)
+                continue
+            self.assertEqual([], conservation.excesses(
+                self.engine, container['Id'], self.files))
+
+    def check_nothing_is_left(self):
+        left = conservation.leftovers(self.engine, files=self.files)
+        self.assertEqual([], left)
+        placement = self.admin.session.get(
+            self.layout.url('placement') + '/resource_providers').json()
+        for provider in placement['resource_providers']:
+            used = self.admin.session.get(
+                self.layout.url('placement') + '/resource_providers/'
+                + provider['uuid'] + '/allocations').json()
+            self.assertEqual({}, used['allocations'])
+
+    def delete_all(self):
+        for stack in [stack.id for stack
+                      in self.tenant.orchestration.stacks()]:
+            self.tenant.orchestration.delete_stack(stack)
+        self.until(lambda: not list(self.tenant.orchestration.stacks()),
+                   'stacks are gone')
+        for server in list(self.tenant.compute.servers(details=False)):
+            self.tenant.compute.delete_server(server.id)
+        self.until(lambda: not list(
+            self.tenant.compute.servers(details=False)), 'servers are gone')

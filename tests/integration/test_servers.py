@@ -1,0 +1,256 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Servers through Nova's API."""
+
+import socket
+import threading
+import time
+
+from lab import container_images
+from tests.integration import base
+
+
+class TestLife(base.LabCase):
+
+    def test_a_server_from_create_to_delete(self):
+        server = self.boot('command: [sh, -c, "echo hello; exec sleep 600"]')
+        container = self.container(server)
+        self.assertTrue(container['State']['Running'])
+        self.assertEqual('c1', self.admin.compute.get_server(
+            server.id).compute_host)
+        log = self.tenant.compute.get_server_console_output(server.id)
+        self.assertIn('hello', log['output'])
+
+        self.tenant.compute.pause_server(server)
+        self.wait(server, 'PAUSED')
+        self.assertTrue(self.container(server)['State']['Paused'])
+        self.tenant.compute.unpause_server(server)
+        self.wait(server, 'ACTIVE')
+
+        self.tenant.compute.reboot_server(server, 'HARD')
+        self.until(lambda: self.container(server)['State']['StartedAt']
+                   != container['State']['StartedAt'], 'rebooted')
+        self.wait(server, 'ACTIVE')
+        self.assertEqual(container['Id'], self.container(server)['Id'])
+
+        self.tenant.compute.stop_server(server)
+        self.wait(server, 'SHUTOFF')
+        self.assertFalse(self.container(server)['State']['Running'])
+        self.tenant.compute.start_server(server)
+        self.wait(server, 'ACTIVE')
+        self.assertTrue(self.container(server)['State']['Running'])
+
+    def test_a_server_without_ports(self):
+        # No port, no sandbox.
+        server = self.tenant.compute.create_server(
+            name='bare', image_id=self.image(), networks='none',
+            flavor_id=self.tenant.compute.find_flavor('c1.tiny').id,
+            user_data='I2RvY2tlci1jb25maWcKY29tbWFuZDogc2xlZXAgNjAwCg==')
+        server = self.wait(server, 'ACTIVE')
+        self.check_safety(server)
+        self.assertEqual('none', self.container(
+            server)['HostConfig']['NetworkMode'])
+
+    def test_the_end_of_a_process_reaches_the_api(self):
+        server = self.boot('command: [sh, -c, "sleep 2; exit 7"]')
+        found = self.wait(server, 'SHUTOFF')
+        self.assertEqual('7', found.metadata['docker:exit_code'])
+
+    def test_the_limits_are_the_flavors(self):
+        server = self.boot(flavor='c1.medium')
+        host = self.container(server)['HostConfig']
+        self.assertEqual((512 * 1024 * 1024, 2 * 10**9, 512), (
+            host['Memory'], host['NanoCpus'], host['PidsLimit']))
+
+    def test_rebuild_keeps_address_and_id(self):
+        server = self.boot()
+        address, first = self.address(server), self.container(server)
+        self.tenant.compute.rebuild_server(
+            server, image=self.image('web'), name=server.name)
+        self.until(lambda: self.container(server)['Id'] != first['Id']
+                   if self.tenant.compute.get_server(
+                       server.id).status == 'ACTIVE' else False, 'rebuilt')
+        self.assertEqual(address, self.address(server))
+        self.assertIn(address, self.inside(
+            server, 'ip', 'address', 'show', 'eth0')[1])
+
+    def test_rescue_is_refused_and_the_process_runs(self):
+        server = self.boot()
+        self.tenant.compute.rescue_server(server)
+        self.wait(server, 'ERROR')
+        self.assertTrue(self.container(server)['State']['Running'])
+
+    def test_live_migration_is_refused_and_the_server_is_active(self):
+        server = self.boot()
+        try:
+            self.admin.compute.live_migrate_server(server.id, host=None)
+        except Exception as error:
+            self.assertIn('4', str(error))
+        self.wait(server, 'ACTIVE')
+
+    def test_a_mistyped_extra_spec_is_a_400(self):
+        flavor = self.admin.compute.find_flavor('c1.tiny')
+        with self.assertRaisesRegex(Exception, '400|privilegd'):
+            self.admin.compute.create_flavor_extra_specs(
+                flavor, {'docker:privilegd': 'true'})
+
+
+class TestFaults(base.LabCase):
+    """Bad input: a fault that names the reason, and nothing is left."""
+
+    def fault(self, *args, **kwargs):
+        server = self.wait(self.create(*args, **kwargs), 'ERROR')
+        self.assertNotIn(server.id, str(self.engine.containers(all=True)))
+        return server.fault['message']
+
+    def test_a_key_that_only_an_operator_grants(self):
+        self.assertIn('privileged', self.fault('privileged: true'))
+
+    def test_a_command_that_the_image_lacks(self):
+        self.assertIn('no-such', self.fault('command: [no-such-program]'))
+
+    def test_an_image_that_is_no_archive(self):
+        self.assertIn('docker save', self.fault(
+            image=self.raw_image('junk', b'junk' * 9999)))
+
+    def test_an_image_in_another_format(self):
+        self.assertIn('container_format', self.fault(
+            image=self.raw_image('bare', b'junk' * 9999, 'bare')))
+
+    def test_two_images_in_one_archive(self):
+        self.assertIn('exactly one', self.fault(image=self.raw_image(
+            'two', container_images.tar({'manifest.json': b'[{}, {}]'}))))
+
+    def test_a_process_that_never_gets_well(self):
+        self.assertIn('unhealthy', self.fault(
+            'command: sleep 600\n'
+            'healthcheck: {test: "false", interval: 1s, retries: 1}\n'
+            'x-nova: {wait_for: healthy}'))
+
+
+class TestNetwork(base.LabCase):
+
+    def reach(self, server, address, port):
+        code, _ = self.inside(server, 'nc', '-w', '2', address, str(port),
+                              '-e', 'true')
+        return code == 0
+
+    def group(self, name, *rules):
+        found = self.tenant.network.create_security_group(name=name)
+        self.addCleanup(self.tenant.network.delete_security_group, found.id)
+        for rule in rules:
+            self.tenant.network.create_security_group_rule(
+                security_group_id=found.id, direction='ingress', **rule)
+        return found
+
+    def test_security_groups_hold(self):
+        client = self.boot()
+        group = self.group('open-8080', {
+            'protocol': 'tcp', 'port_range_min': 8080,
+            'port_range_max': 8080})
+        serve = ('command: [sh, -c, "httpd -p 8080 -h /tmp; '
+                 'httpd -p 8081 -h /tmp; sleep 600"]')
+        server = self.boot(serve, security_groups=[{'name': group.name}])
+        address = self.address(server)
+        self.until(lambda: self.reach(client, address, 8080),
+                   'the allowed port answers', 20)
+        self.assertFalse(self.reach(client, address, 8081))
+        self.tenant.compute.delete_server(server.id)
+        self.until(lambda: not list(self.tenant.compute.servers(
+            details=False, name=server.name)), 'gone')
+
+    def test_everything_is_set_before_the_process(self):
+        server = self.boot('command: [sh, -c, "ip address; ip route; '
+                           'exec sleep 600"]')
+        port = self.port(server)
+        log = self.tenant.compute.get_server_console_output(
+            server.id)['output']
+        for part in (port.mac_address, self.address(server) + '/24',
+                     'mtu 1442', 'default via 10.20.0.1'):
+            self.assertIn(part, log)
+        self.assertEqual('ACTIVE', port.status)
+
+    def test_the_address_survives_the_process(self):
+        server = self.boot('command: [sh, -c, "httpd -p 80 -h /tmp; '
+                           'sleep 600"]')
+        client = self.boot()
+        group = self.group('open-80', {'protocol': 'tcp'})
+        self.tenant.network.update_port(
+            self.port(server).id, security_groups=[group.id])
+        address = self.address(server)
+        self.until(lambda: self.reach(client, address, 80), 'answers', 20)
+        self.engine.kill(f'nova-{server.id}')
+        self.wait(server, 'SHUTOFF')
+        self.tenant.compute.start_server(server)
+        self.wait(server, 'ACTIVE')
+        self.until(lambda: self.reach(client, address, 80),
+                   'answers again', 20)
+        self.tenant.compute.delete_server(server.id)
+        self.until(lambda: not list(self.tenant.compute.servers(
+            details=False, name=server.name)), 'gone')
+
+    def test_a_port_without_addresses(self):
+        network = self.tenant.network.create_network(name='bare')
+        self.addCleanup(self.tenant.network.delete_network, network.id)
+        port = self.tenant.network.create_port(network_id=network.id)
+        self.addCleanup(self.tenant.network.delete_port, port.id)
+        server = self.boot(networks=[{'port': port.id}])
+        code, output = self.inside(server, 'ip', 'address', 'show', 'eth0')
+        self.assertIn(port.mac_address, output)
+        self.assertNotIn('inet 10.', output)
+        self.tenant.compute.delete_server(server.id)
+        self.until(lambda: not list(
+            self.tenant.compute.servers(details=False)), 'gone')
+
+    def test_resolvers_are_the_subnets(self):
+        network = self.tenant.network.create_network(name='named')
+        self.addCleanup(self.tenant.network.delete_network, network.id)
+        self.tenant.network.create_subnet(
+            network_id=network.id, ip_version=4, cidr='10.30.0.0/24',
+            dns_nameservers=['192.0.2.53'],
+            host_routes=[{'destination': '198.51.100.0/24',
+                          'nexthop': '10.30.0.9'}])
+        server = self.boot(networks=[{'uuid': network.id}])
+        self.assertIn('nameserver 192.0.2.53', self.inside(
+            server, 'cat', '/etc/resolv.conf')[1])
+        self.assertIn('198.51.100.0/24 via 10.30.0.9', self.inside(
+            server, 'ip', 'route')[1])
+        self.tenant.compute.delete_server(server.id)
+        self.until(lambda: not list(
+            self.tenant.compute.servers(details=False)), 'gone')
+
+
+class TestConcurrency(base.LabCase):
+
+    def test_several_at_once(self):
+        image = self.image()
+        servers = []
+
+        def create():
+            servers.append(self.create(image=image))
+        threads = [threading.Thread(target=create) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for server in servers:
+            self.wait(server, 'ACTIVE')
+        self.assertEqual(4, len({self.address(s) for s in servers}))
+
+
+class TestConsoleOfNothing(base.LabCase):
+
+    def test_the_serial_proxy_listens(self):
+        with socket.create_connection(
+                ('127.0.0.1', self.layout.port('serialproxy')), 5):
+            time.sleep(0)

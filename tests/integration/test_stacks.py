@@ -1,0 +1,114 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Stacks through Heat's API, with a convergence engine."""
+
+from tests.integration import base
+
+TEMPLATE = """
+heat_template_version: 2021-04-16
+parameters:
+  greeting: {type: string, default: one}
+  image: {type: string, default: busybox}
+resources:
+  c:
+    type: OS::NovaDocker::Container
+    properties:
+      image: {get_param: image}
+      flavor: c1.tiny
+      networks: [{network: private}]
+      metadata: {mine: {get_param: greeting}}
+      environment: {GREETING: {get_param: greeting}}
+      command: %s
+      wait_for: %s
+outputs:
+  id: {value: {get_resource: c}}
+  ip: {value: {get_attr: [c, first_ip]}}
+  status: {value: {get_attr: [c, status]}}
+  logs: {value: {get_attr: [c, logs]}}
+  exit_code: {value: {get_attr: [c, exit_code]}}
+"""
+LASTING = '[sh, -c, "echo $GREETING; exec sleep 600"]'
+
+
+class TestStacks(base.LabCase):
+
+    def setUp(self):
+        super().setUp()
+        self.image()
+
+    def finish(self, stack_id, action, outcome='COMPLETE'):
+        def ended():
+            stack = self.tenant.orchestration.get_stack(stack_id)
+            if stack.status.startswith(action) and not stack.status.endswith(
+                    'IN_PROGRESS'):
+                return stack
+            return None
+        stack = self.until(ended, f'the stack is {action}_{outcome}')
+        self.assertEqual(f'{action}_{outcome}', stack.status,
+                         stack.status_reason)
+        return stack, {output['output_key']: output['output_value']
+                       for output in stack.outputs or ()}
+
+    def create_stack(self, template):
+        return self.tenant.orchestration.create_stack(
+            name='test', template=template).id
+
+    def test_create_update_check_delete(self):
+        stack_id = self.create_stack(TEMPLATE % (LASTING, 'running'))
+        _, outputs = self.finish(stack_id, 'CREATE')
+        server = self.tenant.compute.get_server(outputs['id'])
+        self.check_safety(server)
+        self.assertEqual('ACTIVE', outputs['status'])
+        self.assertEqual(self.address(server), outputs['ip'])
+        self.assertIn('one', outputs['logs'])
+        first = self.container(server)['Id']
+
+        self.tenant.orchestration.update_stack(
+            stack_id, template=TEMPLATE % (LASTING, 'running'),
+            parameters={'greeting': 'two'})
+        _, changed = self.finish(stack_id, 'UPDATE')
+        self.assertEqual(outputs['id'], changed['id'])
+        self.assertEqual(outputs['ip'], changed['ip'])
+        self.assertIn('two', changed['logs'])
+        self.assertNotEqual(first, self.container(server)['Id'])
+        metadata = self.tenant.compute.get_server(server.id).metadata
+        self.assertEqual('two', metadata['mine'])
+        self.assertIn('heat:resource_uuid', metadata)
+
+        self.tenant.orchestration.check_stack(stack_id)
+        self.finish(stack_id, 'CHECK')
+
+    def test_a_container_that_ends_early_fails_the_stack_at_once(self):
+        stack_id = self.create_stack(TEMPLATE % (
+            '[sh, -c, "echo last words; exit 3"]', 'running'))
+        stack, _ = self.finish(stack_id, 'CREATE', 'FAILED')
+        self.assertIn('exit code 3', stack.status_reason)
+
+    def test_a_job(self):
+        stack_id = self.create_stack(TEMPLATE % (
+            '[sh, -c, "sleep 2; exit 0"]', 'completed'))
+        _, outputs = self.finish(stack_id, 'CREATE')
+        self.assertEqual(('SHUTOFF', 0),
+                         (outputs['status'], outputs['exit_code']))
+
+    def test_a_job_that_fails(self):
+        stack_id = self.create_stack(TEMPLATE % (
+            '[sh, -c, "sleep 2; echo broken; exit 5"]', 'completed'))
+        stack, _ = self.finish(stack_id, 'CREATE', 'FAILED')
+        self.assertIn('exit code 5', stack.status_reason)
+
+    def test_a_mistake_is_found_before_anything_is_made(self):
+        for change, reason in (
+                ('healthy', 'healthcheck'), ('ready', 'wait_for')):
+            with self.assertRaisesRegex(Exception, reason):
+                self.create_stack(TEMPLATE % (LASTING, change))
