@@ -13,7 +13,6 @@
 """Servers through Nova's API."""
 
 import socket
-import threading
 import time
 
 from lab import container_images
@@ -100,9 +99,11 @@ class TestLife(base.LabCase):
 
     def test_a_mistyped_extra_spec_is_a_400(self):
         flavor = self.admin.compute.find_flavor('c1.tiny')
-        with self.assertRaisesRegex(Exception, '400|privilegd'):
-            self.admin.compute.create_flavor_extra_specs(
-                flavor, {'docker:privilegd': 'true'})
+        answer = self.admin.compute.post(
+            f'/flavors/{flavor.id}/os-extra_specs', microversion='2.90',
+            json={'extra_specs': {'docker:privilegd': 'true'}})
+        self.assertEqual(400, answer.status_code)
+        self.assertIn('docker:privilegd', answer.text)
 
 
 class TestFaults(base.LabCase):
@@ -204,13 +205,9 @@ class TestNetwork(base.LabCase):
         self.addCleanup(self.tenant.network.delete_network, network.id)
         port = self.tenant.network.create_port(network_id=network.id)
         self.addCleanup(self.tenant.network.delete_port, port.id)
-        server = self.boot(networks=[{'port': port.id}])
-        code, output = self.inside(server, 'ip', 'address', 'show', 'eth0')
-        self.assertIn(port.mac_address, output)
-        self.assertNotIn('inet 10.', output)
-        self.tenant.compute.delete_server(server.id)
-        self.until(lambda: not list(
-            self.tenant.compute.servers(details=False)), 'gone')
+        with self.assertRaisesRegex(Exception, 'requires a FixedIP'):
+            self.create(networks=[{'port': port.id}])
+        self.assertEqual([], list(self.tenant.compute.servers()))
 
     def test_resolvers_are_the_subnets(self):
         network = self.tenant.network.create_network(name='named')
@@ -233,16 +230,8 @@ class TestNetwork(base.LabCase):
 class TestConcurrency(base.LabCase):
 
     def test_several_at_once(self):
-        image = self.image()
-        servers = []
-
-        def create():
-            servers.append(self.create(image=image))
-        threads = [threading.Thread(target=create) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        # Nova answers before it builds: these builds run side by side.
+        servers = [self.create() for _ in range(4)]
         for server in servers:
             self.wait(server, 'ACTIVE')
         self.assertEqual(4, len({self.address(s) for s in servers}))

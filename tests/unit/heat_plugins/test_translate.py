@@ -1,0 +1,174 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Translation between Heat's words and Nova's, and the resource's schema."""
+
+import json
+import unittest
+from unittest import mock
+
+from heat.common import exception
+from heat.engine import properties
+from hypothesis import given
+from hypothesis import strategies
+
+from heat_plugins import clients
+from heat_plugins import constraints
+from heat_plugins import schemas
+from heat_plugins import translate
+from heat_plugins.loader import nova_docker
+from heat_plugins.resources import container
+
+PROPERTIES = {'wait_for': 'running', 'wait_timeout': 300}
+
+
+class TestTranslate(unittest.TestCase):
+
+    def document(self, **properties_):
+        text = translate.specification({**PROPERTIES, **properties_})
+        header, _, rest = text.partition('\n')
+        self.assertEqual('#docker-config', header)
+        return json.loads(rest)
+
+    def test_what_is_not_given_is_not_sent(self):
+        self.assertEqual(
+            {'x-nova': {'wait_for': 'running', 'wait_timeout': 300}},
+            self.document(command=None, healthcheck=None))
+        self.assertEqual(
+            {'test': ['CMD', 'x']},
+            self.document(healthcheck={'test': ['CMD', 'x'],
+                                       'retries': None})['healthcheck'])
+
+    def test_what_is_given_keeps_its_name(self):
+        given_ = {'command': ['a'], 'entrypoint': ['b'], 'user': 'c',
+                  'environment': {'D': 1}, 'working_dir': '/e'}
+        found = self.document(**given_)
+        del found['x-nova']
+        self.assertEqual(given_, found)
+
+    @given(strategies.dictionaries(strategies.text(), strategies.text()))
+    def test_equal_properties_give_equal_text(self, environment):
+        one = translate.specification(
+            {**PROPERTIES, 'environment': environment})
+        two = translate.specification(
+            {'environment': dict(reversed(environment.items())),
+             **PROPERTIES})
+        self.assertEqual(translate.digest(one), translate.digest(two))
+
+    def test_progress(self):
+        for status, code, wait_for, done, failure in (
+                ('BUILD', None, 'running', False, ''),
+                ('ACTIVE', None, 'running', True, ''),
+                ('ACTIVE', None, 'healthy', True, ''),
+                ('ACTIVE', None, 'completed', False, ''),
+                ('SHUTOFF', '0', 'completed', True, ''),
+                ('SHUTOFF', '2', 'completed', False, 'exit code 2'),
+                ('SHUTOFF', '0', 'running', False, 'exit code 0'),
+                ('SHUTOFF', None, 'running', False, 'stopped'),
+                ('SHUTOFF', '9', 'none', True, '')):
+            metadata = {} if code is None else {'docker:exit_code': code}
+            found = translate.progress(status, metadata, wait_for)
+            self.assertEqual(done, found.done, (status, code, wait_for))
+            self.assertIn(failure, found.failure)
+            self.assertEqual(bool(failure), bool(found.failure))
+        self.assertIsNone(translate.exit_code({'docker:exit_code': 'x'}))
+
+    def test_metadata_of_the_driver_stays(self):
+        current = {'docker:exit_code': '0', 'heat:resource_uuid': 'u',
+                   'old': '1', 'kept': '1'}
+        self.assertEqual(({'kept': '2'}, ['old']),
+                         translate.merged_metadata(current, {'kept': '2'}))
+        self.assertEqual({'old': '1', 'kept': '1'},
+                         translate.own_metadata(current))
+
+    def test_an_aborted_build_is_final(self):
+        self.assertTrue(translate.is_final(
+            'Build of instance abc aborted: no such command', 'abc'))
+        self.assertFalse(translate.is_final('No valid host', 'abc'))
+
+
+class TestConstraints(unittest.TestCase):
+
+    def test_durations(self):
+        constraint = constraints.DurationConstraint()
+        for value in ('1s', '1m30s', '500ms', '1h', '1.5s'):
+            self.assertTrue(constraint.validate(value, None), value)
+        for value in ('', '1', 's', 'fast', '1s1h'):
+            self.assertFalse(constraint.validate(value, None), value)
+
+    def test_names_of_variables(self):
+        constraint = constraints.EnvironmentNameConstraint()
+        self.assertTrue(constraint.validate('A_b.c', None))
+        self.assertFalse(constraint.validate('A=b', None))
+
+
+class TestResource(unittest.TestCase):
+
+    def test_heat_finds_it(self):
+        self.assertEqual(
+            {'OS::NovaDocker::Container': container.Container},
+            nova_docker.available_resource_mapping())
+
+    def test_the_schema(self):
+        schema = properties.schemata(container.Container.properties_schema)
+        for name in schemas.PROPERTIES:
+            self.assertTrue(schema[name].update_allowed, name)
+        for name in container._HIDDEN:
+            self.assertFalse(schema[name].implemented, name)
+        self.assertTrue(schema['image'].required)
+        self.assertEqual('RAW', schema['user_data_format'].default)
+        self.assertLess(set(schemas.ATTRIBUTES),
+                        set(container.Container.attributes_schema))
+
+
+class TestClient(unittest.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.plugin = clients.NovaDockerClientPlugin.__new__(
+            clients.NovaDockerClientPlugin)
+        self.server = mock.Mock(status='ACTIVE', metadata={})
+        patch = mock.patch.multiple(
+            clients.NovaDockerClientPlugin,
+            fetch_server=mock.Mock(return_value=self.server),
+            client=mock.Mock())
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_rebuild(self):
+        self.assertTrue(self.plugin.rebuild_container('id', 'img', 'spec'))
+        self.server.rebuild.assert_called_once_with('img', userdata='spec')
+        self.assertTrue(self.plugin.check_rebuild_container('id', 'running'))
+        self.server.status = 'REBUILD'
+        self.assertFalse(self.plugin.check_rebuild_container('id', 'running'))
+        self.server.status, self.server.fault = 'ERROR', {'message': 'why'}
+        with self.assertRaisesRegex(exception.Error, 'why'):
+            self.plugin.check_rebuild_container('id', 'running')
+
+    def test_nova_does_not_answer_for_a_moment(self):
+        self.plugin.fetch_server.return_value = None
+        self.assertFalse(self.plugin.rebuild_container('id', 'img', 'spec'))
+        self.assertFalse(self.plugin.check_rebuild_container('id', 'running'))
+
+    def test_an_early_end_has_last_words(self):
+        self.server.status = 'SHUTOFF'
+        self.server.metadata = {'docker:exit_code': '3'}
+        self.server.get_console_output.return_value = 'last words'
+        with self.assertRaisesRegex(exception.Error, 'code 3.*last words'):
+            self.plugin.check_container(self.server, 'running')
+
+    def test_metadata(self):
+        self.server.metadata = {'old': '1', 'docker:exit_code': '0'}
+        self.plugin.update_container_metadata(self.server, {'new': 2})
+        servers = self.plugin.client.return_value.servers
+        servers.delete_meta.assert_called_once_with(self.server, ['old'])
+        servers.set_meta.assert_called_once_with(self.server, {'new': '2'})

@@ -1,0 +1,124 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The lab's own parts that need no cloud."""
+
+from pathlib import Path
+import sys
+import tempfile
+import time
+import unittest
+from unittest import mock
+
+from lab import configuration
+from lab import container_images
+from lab import engine
+from lab import layout as lab_layout
+from lab import processes
+from lab import services
+
+
+class LabCase(unittest.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.root = Path(directory.name)
+        self.layout = lab_layout.Layout(self.root, 25000, Path('/src'), 2)
+
+
+class TestLayout(LabCase):
+
+    def test_ports_and_hosts_differ(self):
+        ports = {self.layout.port(name) for name in lab_layout._PORTS}
+        self.assertEqual(len(lab_layout._PORTS), len(ports))
+        self.assertEqual(['c1', 'c2'],
+                         [host.name for host in self.layout.hosts])
+        self.assertEqual('http://127.0.0.1:25000',
+                         self.layout.url('keystone'))
+
+    def test_the_environment_moves_it(self):
+        with mock.patch.dict('os.environ', {
+                'NOVA_DOCKER_LAB_ROOT': '/x', 'NOVA_DOCKER_LAB_PORT': '1'}):
+            layout = lab_layout.Layout.from_environment()
+        self.assertEqual((Path('/x'), 1), (layout.root, layout.base_port))
+
+
+class TestConfiguration(LabCase):
+
+    def test_every_address_is_on_loopback(self):
+        for path, text in configuration.files(self.layout).items():
+            self.assertNotIn('0.0.0.0', text, path)
+
+    def test_compute_sees_no_database(self):
+        files = configuration.files(self.layout)
+        self.assertNotIn('mysql', files['nova/nova.conf'])
+        self.assertIn('docker.DockerDriver', files['nova-c1/compute.conf'])
+
+
+class TestServices(LabCase):
+
+    def test_the_order_can_be_kept(self):
+        names = [service.name for service in services.services(self.layout)]
+        self.assertEqual(len(names), len(set(names)))
+        for service in services.services(self.layout):
+            self.assertLessEqual(set(service.after), set(names))
+
+
+class TestProcesses(LabCase):
+
+    def test_start_find_and_stop(self):
+        these = processes.Processes(self.root, self.root / 'logs')
+        pid = these.start('sleeper', [
+            sys.executable, '-c', 'import time; time.sleep(60)'])
+        self.addCleanup(these.stop)
+        deadline = time.monotonic() + 5
+        while not these.running() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertEqual([pid], [process.pid for process
+                                 in these.running()['sleeper']])
+        self.assertEqual([], these.stop(['other']))
+        self.assertEqual(['sleeper'], these.stop())
+        self.assertEqual({}, these.running())
+
+    def test_another_labs_processes_are_not_ours(self):
+        one = processes.Processes(self.root / 'one', self.root / 'logs')
+        two = processes.Processes(self.root / 'two', self.root / 'logs')
+        one.start('sleeper', ['sleep', '60'])
+        self.addCleanup(one.stop)
+        self.assertEqual([], two.stop())
+        self.assertIn('sleeper', one.running())
+
+
+class TestEngine(LabCase):
+
+    def test_stale_pid_files_go_and_live_ones_stay(self):
+        stale, live = self.root / 'stale.pid', self.root / 'live.pid'
+        stale.write_text('1')
+        live.write_text('2')
+        names = {1: 'init', 2: 'dockerd'}
+        files = {stale: 'dockerd', live: 'dockerd',
+                 self.root / 'absent': 'dockerd'}
+        with mock.patch.object(engine, '_PID_FILES', files), \
+                mock.patch.object(engine.psutil, 'Process') as process:
+            process.side_effect = lambda pid: mock.Mock(
+                **{'name.return_value': names[pid]})
+            self.assertEqual([stale], engine.clear_leftovers())
+        self.assertFalse(stale.exists())
+        self.assertTrue(live.exists())
+
+
+class TestImages(LabCase):
+
+    def test_an_archive_is_the_same_each_time(self):
+        self.assertEqual(container_images.web(), container_images.web())
