@@ -30,6 +30,9 @@ from tests import conservation
 
 _PATIENCE = 90
 
+#: A first process that ends when it is asked to; a bare sleep would not.
+LASTING = 'command: [sh, -c, "trap exit TERM; sleep 600 & wait"]'
+
 
 @functools.cache
 def lab() -> lab_layout.Layout:
@@ -72,7 +75,7 @@ class LabCase(unittest.TestCase):
     def network(self, name='private'):
         return self.tenant.network.find_network(name)
 
-    def create(self, spec='command: sleep 600', flavor='c1.tiny',
+    def create(self, spec=LASTING, flavor='c1.tiny',
                image=None, networks='auto', **more):
         if networks == 'auto':
             networks = [{'uuid': self.network().id}]

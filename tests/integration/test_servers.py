@@ -22,7 +22,8 @@ from tests.integration import base
 class TestLife(base.LabCase):
 
     def test_a_server_from_create_to_delete(self):
-        server = self.boot('command: [sh, -c, "echo hello; exec sleep 600"]')
+        server = self.boot('command: [sh, -c, "trap exit TERM; '
+                           'echo hello; sleep 600 & wait"]')
         container = self.container(server)
         self.assertTrue(container['State']['Running'])
         self.assertEqual('c1', self.admin.compute.get_server(

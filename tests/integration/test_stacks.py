@@ -37,7 +37,7 @@ outputs:
   logs: {value: {get_attr: [c, logs]}}
   exit_code: {value: {get_attr: [c, exit_code]}}
 """
-LASTING = '[sh, -c, "echo $GREETING; exec sleep 600"]'
+LASTING = '[sh, -c, "trap exit TERM; echo $GREETING; sleep 600 & wait"]'
 
 
 class TestStacks(base.LabCase):
