@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable
 import subprocess
 
-from keystoneauth1 import session as ks_session
 from keystoneauth1.identity import v3
+from keystoneauth1 import session as ks_session
 import openstack
 from openstack import connection
 
@@ -218,4 +218,3 @@ def _networks(cloud: connection.Connection,
     router = demo.network.create_router(
         name='router', external_gateway_info={'network_id': public.id})
     demo.network.add_interface_to_router(router, subnet_id=subnet.id)
-

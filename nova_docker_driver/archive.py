@@ -28,7 +28,7 @@ import dataclasses
 import hashlib
 import json
 import tarfile
-from typing import Any
+from typing import Any, cast, IO
 
 from nova_docker_driver import errors
 from nova_docker_driver import names
@@ -66,7 +66,8 @@ def rewrite(chunks: Iterable[bytes], tag: str, verdict: Verdict,
     source = _Source(chunks, checksum)
     inspector = _Inspector()
     try:
-        with tarfile.open(fileobj=source, mode='r|') as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=cast(IO[bytes], source),
+                          mode='r|') as archive:
             for member in archive:
                 yield from inspector.take(archive, member)
     except tarfile.TarError as error:

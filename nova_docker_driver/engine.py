@@ -166,8 +166,9 @@ class Engine:
                    'label': names.INSTANCE_LABEL}
         with self._call() as client:
             # A text: the SDK would cut a number to whole seconds.
-            stream: Iterator[Any] = client.events(  # type: ignore[call-overload]
-                since=f'{since:.9f}', filters=filters, decode=True)
+            follow: Any = client.events
+            stream = follow(since=f'{since:.9f}', filters=filters,
+                            decode=True)
             for entry in stream:
                 event = _event(entry)
                 if event is not None:

@@ -39,10 +39,12 @@ class ImageService(Protocol):
     """What we need of nova.image.glance.API."""
 
     def get(self, context: nova_context.RequestContext, image_id: str
-            ) -> dict[str, Any]: ...
+            ) -> dict[str, Any]:
+        ...
 
     def download(self, context: nova_context.RequestContext, image_id: str
-                 ) -> Iterable[bytes]: ...
+                 ) -> Iterable[bytes]:
+        ...
 
 
 class Images:

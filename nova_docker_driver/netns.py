@@ -31,8 +31,8 @@ import struct
 from oslo_privsep import capabilities
 from oslo_privsep import priv_context
 import pyroute2
-from pyroute2 import netns
 from pyroute2.netlink import exceptions as netlink_exceptions
+from pyroute2 import netns
 
 context = priv_context.PrivContext(
     'nova_docker_driver',

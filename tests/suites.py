@@ -50,6 +50,8 @@ class Suite:
 
 SUITES = (
     Suite('ruff', command=('ruff', 'check', '.')),
+    Suite('hacking', command=('flake8', 'nova_docker_driver', 'heat_plugins',
+                              'lab', 'tests')),
     Suite('mypy', command=('mypy', 'nova_docker_driver', 'lab')),
     Suite('unit-driver', 'tests/unit/nova_docker_driver', measured=True),
     Suite('unit-heat', 'tests/unit/heat_plugins'),

@@ -23,10 +23,10 @@ from hypothesis import strategies
 
 from heat_plugins import clients
 from heat_plugins import constraints
-from heat_plugins import schemas
-from heat_plugins import translate
 from heat_plugins.loader import nova_docker
 from heat_plugins.resources import container
+from heat_plugins import schemas
+from heat_plugins import translate
 
 PROPERTIES = {'wait_for': 'running', 'wait_timeout': 300}
 
