@@ -81,6 +81,9 @@ def remove_containers(hosts: Iterable[str]) -> None:
 
 def _is(path: Path, daemon: str) -> bool:
     try:
-        return psutil.Process(int(path.read_text())).name() == daemon
+        process = psutil.Process(int(path.read_text()))
+        # A killed daemon that nobody collects keeps its pid and its name.
+        return (process.name() == daemon
+                and process.status() != psutil.STATUS_ZOMBIE)
     except (psutil.Error, ValueError):
         return False

@@ -15,8 +15,8 @@
 import base64
 import itertools
 
-from nova import objects
 from nova.network import model as network_model
+from nova import objects
 
 from nova_docker_driver import errors
 from nova_docker_driver import models
@@ -52,8 +52,8 @@ def vif(number=1, active=False, **changes):
         cidr='10.0.0.0/24', version=4,
         gateway=network_model.IP('10.0.0.1'),
         dns=[network_model.IP('10.0.0.2')],
-        ips=[network_model.FixedIP(
-                    address=f'10.0.0.{10 + number}')], routes=[])
+        ips=[network_model.FixedIP(address=f'10.0.0.{10 + number}')],
+        routes=[])
     network = network_model.Network(id='net', bridge='br-int', label='net',
                                     subnets=[subnet], mtu=1442)
     values = dict(
