@@ -60,6 +60,8 @@ SUITES = (
                            'doc/source', 'doc/build/html')),
     Suite('functional', 'tests/functional', needs_lab=True, workers=1),
     Suite('integration', 'tests/integration', needs_lab=True, workers=1),
+    Suite('loading', 'tests/loading', needs_lab=True, full_only=True,
+          workers=1),
     Suite('benchmarks', command=('python', '-m', 'tests.benchmarks.spawn'),
           needs_lab=True, full_only=True),
 )
