@@ -12,6 +12,9 @@
 
 """Stacks through Heat's API, with a convergence engine."""
 
+import subprocess
+import sys
+
 from tests.integration import base
 
 TEMPLATE = """
@@ -112,3 +115,19 @@ class TestStacks(base.LabCase):
                 ('healthy', 'healthcheck'), ('ready', 'wait_for')):
             with self.assertRaisesRegex(Exception, reason):
                 self.create_stack(TEMPLATE % (LASTING, change))
+
+
+class TestDemo(base.LabCase):
+
+    def demo(self, *arguments):
+        return subprocess.run(
+            [sys.executable, '-m', 'lab.demo', *arguments],
+            cwd=self.layout.source, capture_output=True, text=True)
+
+    def test_the_page_comes_with_the_databases_row(self):
+        shown = self.demo()
+        self.assertEqual(0, shown.returncode, shown.stdout + shown.stderr)
+        self.assertIn('Hello from the database (row', shown.stdout)
+        self.assertIn('CREATE_COMPLETE', shown.stdout)
+        self.assertEqual(0, self.demo('--clean').returncode)
+        self.assertEqual([], list(self.tenant.orchestration.stacks()))
