@@ -25,9 +25,11 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 import urllib.request
 
 from openstack import connection
+from openstack import exceptions
 
 from lab import cloud as lab_cloud
 from lab import container_images
@@ -152,7 +154,7 @@ def _wait(client: connection.Connection, stack_id: str, action: str
         if stack.status == f'{action}_FAILED':
             raise lab_cloud.LabError(
                 f'{stack.name}: {stack.status_reason}')
-        for resource in client.orchestration.resources(stack_id):
+        for resource in _resources(client, stack_id):
             state = (resource.name, resource.status)
             if state not in shown and resource.status != 'INIT_COMPLETE':
                 shown.add(state)
@@ -160,6 +162,14 @@ def _wait(client: connection.Connection, stack_id: str, action: str
         time.sleep(0.5)
     raise lab_cloud.LabError(
         f'the stack is not {action}_COMPLETE after {_PATIENCE} s')
+
+
+def _resources(client: connection.Connection, stack_id: str) -> list[Any]:
+    try:
+        return list(client.orchestration.resources(stack_id))
+    except exceptions.NotFoundException:
+        # Deleted since it was listed; the next look will tell.
+        return []
 
 
 def fetch(url: str, text: str, patience: float = 30) -> str:

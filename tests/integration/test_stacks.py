@@ -129,5 +129,6 @@ class TestDemo(base.LabCase):
         self.assertEqual(0, shown.returncode, shown.stdout + shown.stderr)
         self.assertIn('Hello from the database (row', shown.stdout)
         self.assertIn('CREATE_COMPLETE', shown.stdout)
-        self.assertEqual(0, self.demo('--clean').returncode)
+        cleaned = self.demo('--clean')
+        self.assertEqual(0, cleaned.returncode, cleaned.stderr)
         self.assertEqual([], list(self.tenant.orchestration.stacks()))
