@@ -157,7 +157,9 @@ def sandbox(instance_uuid: str, hostname: str, image: str,
         network_mode='none', hostname=hostname,
         entrypoint=None, command=None, environment=(), working_dir=None,
         user=None, healthcheck=None,
-        memory=16 * models.MIB, swap=0, nano_cpus=10**8, pids_limit=4,
+        # One process runs here, but the runtime's own threads count before
+        # it begins; with a limit of 4, starts failed now and then.
+        memory=16 * models.MIB, swap=0, nano_cpus=10**8, pids_limit=64,
         cap_drop=('ALL',), cap_add=(),
         security_opt=('no-new-privileges:true',), mounts=(),
         # Without these the namespace refuses IPv6 addresses.

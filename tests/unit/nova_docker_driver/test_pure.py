@@ -244,6 +244,8 @@ class TestSpec(unittest.TestCase):
         host = engine.container_config(spec.sandbox(
             fakes.UUID, 'web', 'sha256:2', fakes.policy()))['HostConfig']
         self.assertEqual([], host['CapAdd'])
+        # Room for the runtime's threads, and still a bound.
+        self.assertEqual(64, host['PidsLimit'])
         self.assertEqual('no', host['RestartPolicy']['Name'])
 
 
