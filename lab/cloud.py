@@ -36,6 +36,10 @@ from lab import services
 
 Say = Callable[[str], None]
 
+#: A file that says whose the switch's devices are.
+_DEVICES_MARK = 'made-devices'
+_DEVICES = ('br-int', 'br-ex', 'ovs-netdev')
+
 
 class LabError(Exception):
     """The lab cannot do what was asked; the text says why and where."""
@@ -68,7 +72,7 @@ class Cloud:
             self._restore_template()
             self._start([service for service in self._services()
                          if service.name == 'dockerd'])
-            engine.remove_containers([host.name for host
+            engine.remove_containers([host.nova_name for host
                                       in self.layout.hosts])
         self._start(self._services())
         self._finish()
@@ -104,9 +108,6 @@ class Cloud:
         if 'dockerd' not in answer:
             answer['dockerd (not ours)'] = engine.answers()
         return answer
-
-    def is_up(self) -> bool:
-        return all(self.status().values())
 
     # -- state --------------------------------------------------------------
 
@@ -198,8 +199,8 @@ class Cloud:
         """Starts services as soon as those they wait for are ready."""
         began = time.monotonic()
         running = self.processes.running()
-        self._clear_leftovers(running)
         names = {service.name for service in chosen}
+        self._clear_leftovers(running, names)
         waiting, starting = list(chosen), dict[str, float]()
         pids: dict[str, int] = {}
         while waiting or starting:
@@ -227,7 +228,7 @@ class Cloud:
     def _is_ready(self, service: services.Service) -> bool:
         try:
             return service.ready()
-        except Exception:  # noqa: BLE001
+        except Exception:
             # Any answer but "ready" means: not yet. Patience has an end.
             return False
 
@@ -250,7 +251,8 @@ class Cloud:
                 for command in services.public_bridge(host):
                     self._command(command)
 
-    def _clear_leftovers(self, running: Iterable[str]) -> None:
+    def _clear_leftovers(self, running: Iterable[str],
+                         starting: Iterable[str]) -> None:
         """Removes what a kill leaves and the next start would trip over."""
         run = self.layout.run
         run.mkdir(parents=True, exist_ok=True)
@@ -267,15 +269,28 @@ class Cloud:
             host.run.mkdir(parents=True, exist_ok=True)
             if f'vswitchd-{host.name}' not in running:
                 self._remove_devices(host)
+                if f'vswitchd-{host.name}' in starting:
+                    self._claim_devices(host)
 
     def _remove_devices(self, host: lab_layout.Host) -> None:
-        """A killed switch leaves its tap devices."""
-        if f'vswitchd-{host.name}' in self.processes.running():
+        """A killed switch leaves its tap devices; another one's stay."""
+        mark = host.run / _DEVICES_MARK
+        if (f'vswitchd-{host.name}' in self.processes.running()
+                or not mark.exists()):
             return
-        for device in ('br-int', 'br-ex', 'ovs-netdev'):
-            if os.path.exists(f'/sys/class/net/{device}'):
-                subprocess.run(['ip', 'link', 'delete', device],
-                               capture_output=True, check=False)
+        for device in _present_devices():
+            subprocess.run(['ip', 'link', 'delete', device],
+                           capture_output=True, check=False)
+        mark.unlink()
+
+    def _claim_devices(self, host: lab_layout.Host) -> None:
+        """The lab is about to make devices under these names."""
+        taken = _present_devices()
+        if taken:
+            raise LabError(
+                f'this machine has {" and ".join(taken)} already, and not '
+                'from this lab; it will not touch another Open vSwitch')
+        (host.run / _DEVICES_MARK).touch()
 
     def _finish(self) -> None:
         (self.layout.state / 'complete').write_text(self._fingerprint())
@@ -300,6 +315,11 @@ class Cloud:
                 if process.wait():
                     raise LabError(f'"{" ".join(command)}" failed; '
                                    f'see {output.name}')
+
+
+def _present_devices() -> list[str]:
+    return [device for device in _DEVICES
+            if os.path.exists(f'/sys/class/net/{device}')]
 
 
 def _has_ended(pid: int) -> bool:

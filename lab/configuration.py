@@ -231,7 +231,7 @@ def _compute(layout: Layout, host: lab_layout.Host) -> File:
     return {
         'DEFAULT': {
             'compute_driver': 'docker.DockerDriver',
-            'host': host.name,
+            'host': host.nova_name,
             'state_path': host.state,
             'reserved_host_memory_mb': 512,
             'cpu_allocation_ratio': 16.0,

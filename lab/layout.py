@@ -36,8 +36,11 @@ _PORTS = ('keystone', 'placement', 'glance', 'nova', 'heat', 'neutron',
 class Host:
     """One compute host of the lab: its Nova name, number and state."""
 
-    #: ``CONF.host`` of its nova-compute and hostname of its OVN chassis.
+    #: Its short name, for services and directories of this lab.
     name: str
+    #: ``CONF.host`` of its nova-compute and hostname of its OVN chassis. No
+    #: other cloud on this Engine has it: what bears it is this lab's.
+    nova_name: str
     #: Counts from 1; ports and addresses derive from it.
     number: int
     state: Path
@@ -68,9 +71,12 @@ class Layout:
     @property
     def hosts(self) -> tuple[Host, ...]:
         return tuple(
-            Host(f'c{number}', number, self.state / f'c{number}',
-                 self.run / f'c{number}')
+            Host(f'c{number}', self.nova_name(number), number,
+                 self.state / f'c{number}', self.run / f'c{number}')
             for number in range(1, self.computes + 1))
+
+    def nova_name(self, number: int) -> str:
+        return f'lab{self.base_port}-c{number}'
 
     @property
     def venv(self) -> Path:

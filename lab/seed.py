@@ -32,8 +32,8 @@ RunAll = Callable[[list[list[str]]], None]
 DATABASES = ('keystone', 'placement', 'glance', 'neutron', 'nova_api',
              'nova_cell0', 'nova_cell1', 'heat')
 
-#: Hosts that may join later, mapped beforehand.
-_HOSTS = ('c1', 'c2', 'c3')
+#: Numbers of hosts that may join later, mapped beforehand.
+_HOSTS = (1, 2, 3)
 
 _ENDPOINTS = (
     ('placement', 'placement', ''),
@@ -69,7 +69,7 @@ def configure_switch(host: lab_layout.Host, run: Run) -> None:
     identity = {
         'system-id': f'lab-{host.name}',
         # Must equal CONF.host, or OVN lets go of the host's ports.
-        'hostname': host.name,
+        'hostname': host.nova_name,
         'ovn-remote': f'unix:{lab_run}/ovn.sock',
         'ovn-encap-type': 'geneve',
         'ovn-encap-ip': '127.0.0.1',
@@ -91,6 +91,15 @@ def create_schemas(layout: Layout, run_all: RunAll) -> None:
     subprocess.run(['mariadb', '--no-defaults', '--user=root',
                     f'--socket={layout.run}/mysql.sock', '-e', statements],
                    check=True)
+    for directory in ('fernet', 'receipts', 'credential'):
+        (layout.state / 'keystone' / directory).mkdir(
+            parents=True, exist_ok=True, mode=0o700)
+    for side_by_side in _schema_commands(layout):
+        run_all(side_by_side)
+
+
+def _schema_commands(layout: Layout) -> list[list[list[str]]]:
+    """Commands in order; those of one list may run side by side."""
     etc, binaries = layout.etc, layout.bin
 
     def tool(name: str, *arguments: object) -> list[str]:
@@ -99,44 +108,36 @@ def create_schemas(layout: Layout, run_all: RunAll) -> None:
     nova = ('--config-file', f'{etc}/nova/nova.conf',
             '--config-file', f'{etc}/nova/nova-db.conf')
     keystone = ('--config-file', f'{etc}/keystone/keystone.conf')
-    for directory in ('fernet', 'receipts', 'credential'):
-        (layout.state / 'keystone' / directory).mkdir(
-            parents=True, exist_ok=True, mode=0o700)
-    run_all([
+    return [[
         tool('neutron-db-manage', '--config-file',
              f'{etc}/neutron/neutron.conf', '--config-file',
              f'{etc}/neutron/ml2_conf.ini', 'upgrade', 'heads'),
-        tool('keystone-manage', *keystone, 'db_sync')])
-    run_all([
+        tool('keystone-manage', *keystone, 'db_sync')], [
         tool('nova-manage', *nova, 'api_db', 'sync'),
         tool('keystone-manage', *keystone, 'fernet_setup',
-             '--keystone-user', 'root', '--keystone-group', 'root')])
-    run_all([
+             '--keystone-user', 'root', '--keystone-group', 'root')], [
         tool('nova-manage', *nova, 'cell_v2', 'map_cell0',
              '--database_connection', layout.database('nova_cell0')),
         tool('keystone-manage', *keystone, 'credential_setup',
-             '--keystone-user', 'root', '--keystone-group', 'root')])
-    run_all([
+             '--keystone-user', 'root', '--keystone-group', 'root')], [
         tool('nova-manage', *nova, 'db', 'sync'),
         tool('keystone-manage', *keystone, 'bootstrap',
              '--bootstrap-password', lab_layout.PASSWORD,
              '--bootstrap-region-id', 'RegionOne',
              *(part for kind in ('public', 'internal', 'admin')
                for part in (f'--bootstrap-{kind}-url',
-                            layout.url('keystone') + '/v3')))])
-    run_all([
+                            layout.url('keystone') + '/v3')))], [
         tool('nova-manage', *nova, 'cell_v2', 'create_cell', '--name',
              'cell1', '--transport-url', layout.transport_url(),
              '--database_connection', layout.database('nova_cell1')),
         tool('placement-manage', '--config-file',
-             f'{etc}/placement/placement.conf', 'db', 'sync')])
-    run_all([
+             f'{etc}/placement/placement.conf', 'db', 'sync')], [
         tool('glance-manage', '--config-file',
              f'{etc}/glance/glance-api.conf', 'db_sync'),
         tool('heat-manage', '--config-file', f'{etc}/heat/heat.conf',
-             'db_sync')])
-    run_all([tool('python', layout.source / 'lab/seed_nova.py',
-                  f'{etc}/nova/nova.conf,{etc}/nova/nova-db.conf', *_HOSTS)])
+             'db_sync')], [tool('python', layout.source / 'lab/seed_nova.py',
+                  f'{etc}/nova/nova.conf,{etc}/nova/nova-db.conf',
+                  *map(layout.nova_name, _HOSTS))]]
 
 
 def connect(layout: Layout, user: str = 'admin') -> connection.Connection:

@@ -36,9 +36,6 @@ from lab import layout as lab_layout
 Layout = lab_layout.Layout
 Ready = Callable[[], bool]
 
-_OVS = '/usr/share/openvswitch'
-_OVN = '/usr/share/ovn'
-
 
 @dataclasses.dataclass(frozen=True)
 class Service:

@@ -148,10 +148,13 @@ class Network:
     def _plug(self, instance: objects.Instance, vif: Vif, nic: models.Nic,
               namespace: str) -> None:
         vif_object = _os_vif(vif)
-        if vif_object is None:
+        # A hybrid or offloaded port has a VIF object too, but needs wiring
+        # that is not ours: its server would run without a network.
+        if not isinstance(vif_object, os_vif_objects.vif.VIFOpenVSwitch):
             raise exception.VirtualInterfacePlugException(
-                f'Port {vif["id"]} has the VIF type {vif["type"]}, which '
-                'cannot be plugged here')
+                f'Port {vif["id"]} has the VIF type {vif["type"]} '
+                f'({type(vif_object).__name__}), which cannot be plugged '
+                'here')
         LOG.debug('Plugging port %s as %s', nic.port_id, nic.name,
                   instance=instance)
         netns.create_veth(nic.host_end, nic.name, nic.mac, nic.mtu,

@@ -25,6 +25,7 @@ from heat.engine.resources.openstack.nova import server
 from heat.engine import support
 
 from heat_plugins import clients
+from heat_plugins import constraints as constraints_of_ours
 from heat_plugins import schemas
 from heat_plugins import translate
 
@@ -102,7 +103,11 @@ class Container(server.Server):
                 and props[self.HEALTHCHECK] is None):
             raise exception.StackValidationFailed(message=_(
                 'wait_for: healthy needs the property healthcheck'))
+        names = constraints_of_ours.EnvironmentNameConstraint()
         for name, value in (props[self.ENVIRONMENT] or {}).items():
+            if not names.validate(name, self.context):
+                raise exception.StackValidationFailed(
+                    message=f'environment: {name!r} is {names.message}')
             if not isinstance(value, str | int | float | bool | None):
                 raise exception.StackValidationFailed(message=_(
                     'environment: the value of %s is neither a string nor a '

@@ -158,7 +158,7 @@ class Bench:
         print(f'{goal.name:22} {median[0] * 1000:8.1f} '
               f'{median[2] * 1000:8.1f} {control:7.2f} {ratio:7.2f} '
               f'{goal.limit:6.2f}  {verdict}', flush=True)
-        return not judged or ratio <= goal.limit
+        return judged and ratio <= goal.limit
 
 
 def main() -> int:

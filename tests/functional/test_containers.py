@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The driver's composer on a real Engine, without any OpenStack service."""
+"""The life of containers and of their sandboxes."""
 
 import base64
 import hashlib
@@ -42,98 +42,17 @@ from nova_docker_driver import netns
 from nova_docker_driver import network
 from nova_docker_driver import sandbox
 from tests import conservation
-
-ENDPOINT = 'unix:///var/run/docker.sock'
-IMAGE_ID = 'f0000000-0000-4000-8000-00000000f00d'
+from tests.functional import base
 
 
-class Glance:
-    """Two methods of Nova's image API over one archive in memory."""
-
-    def __init__(self, content):
-        self.content = content
-        self.digest = hashlib.sha512(content).hexdigest()
-
-    def get(self, context, image_id):
-        return {'os_hash_algo': 'sha512', 'os_hash_value': self.digest}
-
-    def download(self, context, image_id):
-        for at in range(0, len(self.content), 65536):
-            yield self.content[at:at + 65536]
-
-
-class ContainerCase(unittest.TestCase):
-
-    def setUp(self):
-        super().setUp()
-        self.client = conservation.engine()
-        self.addCleanup(self.client.close)
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.files = Path(directory.name)
-        self.engine = engine.Engine(ENDPOINT, 60, 60)
-        self.glance = Glance(container_images.busybox())
-        self.network = mock.create_autospec(network.Network, instance=True)
-        self.policy = models.Policy('functional', 64, conf.DEFAULT_CAPS,
-                                    models.MIB, 1)
-        self.lifecycle = lifecycle.Lifecycle(
-            self.engine, images.Images(self.engine, self.glance),
-            sandbox.Sandboxes(self.engine, ''), self.network,
-            guestfiles.GuestFiles(self.files))
-        self.made = []
-        self.addCleanup(self.check_nothing_is_left)
-        self.addCleanup(self.engine.remove_image, names.image_tag(IMAGE_ID))
-
-    def check_nothing_is_left(self):
-        for instance in self.made:
-            self.lifecycle.destroy(instance, [])
-        mine = {instance.uuid for instance in self.made}
-        left = [container.name for container in self.engine.containers()
-                if container.labels[names.INSTANCE_LABEL] in mine]
-        self.assertEqual([], left)
-        self.assertEqual([], list(self.files.iterdir()))
-
-    def instance(self, user_data='', memory=64, **extra_specs):
-        instance = objects.Instance(
-            uuid=str(uuid.uuid4()), hostname='web', task_state=None,
-            user_data=base64.b64encode(
-                f'#docker-config\n{user_data}'.encode()).decode(),
-            flavor=objects.Flavor(
-                memory_mb=memory, vcpus=1, swap=0, ephemeral_gb=0,
-                extra_specs={f'docker:{key}': value for key, value
-                             in extra_specs.items()}))
-        self.made.append(instance)
-        return instance
-
-    def spawn(self, user_data='command: sleep 600', vifs=(), **flavor):
-        instance = self.instance(user_data, **flavor)
-        self.spawn_instance(instance, vifs)
-        for container in self.engine.containers(instance.uuid):
-            self.assertEqual([], conservation.excesses(
-                self.client, container.id, self.files))
-        return instance
-
-    def spawn_instance(self, instance, vifs=(), **meta):
-        values = {'id': IMAGE_ID, 'container_format': 'docker', **meta}
-        self.lifecycle.spawn(None, instance, objects.ImageMeta(**values),
-                             list(vifs), None, self.policy)
-
-    def run_inside(self, instance, *command):
-        handle = self.client.exec_create(
-            names.container(instance.uuid), list(command))
-        return self.client.exec_start(handle['Id']).decode()
-
-
-class TestLife(ContainerCase):
+class TestLife(base.ContainerCase):
 
     def test_the_limits_of_the_flavor_hold(self):
         instance = self.spawn(memory=32, pids_limit='9')
         pid = self.client.inspect_container(
             names.container(instance.uuid))['State']['Pid']
-        groups = dict(
-            reversed(line.split(':')[1:]) and (line.split(':')[1],
-                                               line.split(':')[2])
-            for line in Path(f'/proc/{pid}/cgroup').read_text().split())
+        groups = dict(line.split(':')[1:] for line in
+                      Path(f'/proc/{pid}/cgroup').read_text().split())
         memory = Path('/sys/fs/cgroup/memory' + groups['memory'])
         self.assertEqual(32 * models.MIB, int(
             (memory / 'memory.limit_in_bytes').read_text()))
@@ -162,7 +81,7 @@ class TestLife(ContainerCase):
         self.assertIn('A=x=y z\0', environment)
         self.assertIn('B=2\0', environment)
         self.assertEqual('/tmp', self.run_inside(
-            instance, 'readlink', '/proc/1/cwd').strip() or '/tmp')
+            instance, 'readlink', '/proc/1/cwd').strip())
         self.assertIn('65534', self.run_inside(instance, 'id', '-u'))
 
     def test_power(self):
@@ -190,7 +109,7 @@ class TestLife(ContainerCase):
         self.engine.remove(self.lifecycle.inspect(instance).id)
         with self.assertRaises(exception.InstanceNotFound):
             self.lifecycle.reboot(None, instance, [], False, 5, self.policy)
-        meta = objects.ImageMeta(id=IMAGE_ID, container_format='docker')
+        meta = objects.ImageMeta(id=base.IMAGE_ID, container_format='docker')
         with mock.patch.object(objects.Instance, 'image_meta', meta):
             self.lifecycle.reboot(None, instance, [], True, 5, self.policy)
         self.assertEqual('running', self.lifecycle.inspect(instance).status)
@@ -241,7 +160,7 @@ class TestLife(ContainerCase):
                          [(event.uuid, event.transition) for event in found])
 
 
-class TestSandbox(ContainerCase):
+class TestSandbox(base.ContainerCase):
 
     def vif(self):
         # What the network would do is not under test here.
@@ -302,135 +221,3 @@ class TestSandbox(ContainerCase):
         box = names.sandbox(instance.uuid)
         self.client.kill(box, 'SIGTERM')
         self.assertEqual('running', self.engine.inspect(box).status)
-
-
-class TestBadInput(ContainerCase):
-    """Each fault has a name, and nothing is left of it."""
-
-    def refused(self, kind, reason, instance, **meta):
-        with self.assertRaisesRegex(kind, reason):
-            self.spawn_instance(instance, **meta)
-        self.assertEqual([], self.engine.containers(instance.uuid))
-
-    def test_a_command_that_the_image_lacks(self):
-        self.refused(exception.BuildAbortException, 'not found',
-                     self.instance('command: [no-such-program]'))
-
-    def test_a_directory_as_command(self):
-        self.refused(exception.BuildAbortException, 'cannot be started',
-                     self.instance('command: [/tmp]'))
-
-    def test_out_of_memory_at_start(self):
-        self.refused(
-            exception.BuildAbortException, 'memory|exit code 137|OOM',
-            self.instance('command: [sh, -c, "x=$(yes); sleep 600"]\n'
-                          'healthcheck: {test: "true"}\n'
-                          'x-nova: {wait_for: healthy, wait_timeout: 30}',
-                          memory=6))
-
-    def test_a_process_that_ends_at_once(self):
-        self.refused(exception.BuildAbortException, 'exit code 4.*bye',
-                     self.instance(
-                         'command: [sh, -c, "echo bye; exit 4"]\n'
-                         'healthcheck: {test: "true"}\n'
-                         'x-nova: {wait_for: healthy}'))
-
-    def test_an_image_that_is_no_archive(self):
-        self.glance.content = b'not a tar' * 9999
-        self.refused(exception.InvalidInput, 'docker save', self.instance())
-
-    def test_an_image_in_another_format(self):
-        self.refused(exception.InvalidInput, 'container_format',
-                     self.instance(), container_format='bare')
-
-    def test_a_checksum_that_is_not_glances(self):
-        self.glance.digest = '0' * 128
-        self.refused(exception.InvalidInput, 'checksum', self.instance())
-        with self.assertRaises(errors.NotFound):
-            self.engine.image(names.image_tag(IMAGE_ID))
-
-    def test_a_flipped_byte(self):
-        content = bytearray(self.glance.content)
-        content[len(content) // 2] ^= 1
-        self.glance.content = bytes(content)
-        self.refused(exception.InvalidInput, 'checksum', self.instance())
-
-    def test_a_stream_that_is_cut(self):
-        self.glance.content = self.glance.content[:len(
-            self.glance.content) // 2]
-        self.refused(exception.InvalidInput, 'ends|tar', self.instance())
-
-    def test_a_foreign_container_with_our_name(self):
-        instance = self.instance()
-        self.client.import_image_from_data(
-            container_images.tar({'x': b''}), repository='foreign')
-        self.addCleanup(self.engine.remove_image, 'foreign')
-        foreign = self.client.create_container(
-            'foreign', ['x'], name=names.container(instance.uuid))['Id']
-        self.addCleanup(self.engine.remove, foreign)
-        self.refused(exception.ComputeResourcesUnavailable,
-                     'not of this driver', instance)
-        self.assertTrue(self.client.inspect_container(foreign))
-
-    def test_the_tags_of_others_do_not_move(self):
-        self.client.import_image_from_data(
-            container_images.tar({'x': b''}), repository='victim', tag='1')
-        self.addCleanup(self.engine.remove_image, 'victim:1')
-        before = self.client.inspect_image('victim:1')['Id']
-        self.glance.content = container_images.archive('victim:1')
-        self.glance.digest = hashlib.sha512(self.glance.content).hexdigest()
-        self.spawn()
-        self.assertEqual(before, self.client.inspect_image('victim:1')['Id'])
-
-    def test_no_engine_and_a_wrong_socket(self):
-        with tempfile.TemporaryDirectory() as directory:
-            for path in (f'{directory}/none', '/etc/passwd'):
-                with self.assertRaises(errors.EngineUnavailable):
-                    engine.Engine(f'unix://{path}', 2, 2).facts()
-
-    def test_a_socket_without_permission(self):
-        code = ('from nova_docker_driver import engine; import os; '
-                'os.setgid(65534); os.setuid(65534); '
-                f'engine.Engine("unix://{self.files}/s", 2, 2).facts()')
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(f'{self.files}/s')
-            self.files.chmod(0o755)
-            (self.files / 's').chmod(0o600)
-            listener.listen()
-            answer = subprocess.run(
-                ['python', '-c', code], capture_output=True, text=True)
-        (self.files / 's').unlink()
-        self.assertIn('permission denied', answer.stderr)
-
-
-class TestImages(ContainerCase):
-
-    def test_eight_first_boots_are_one_transfer(self):
-        instances = [self.instance('command: sleep 600') for _ in range(8)]
-        calls = []
-        original = self.glance.download
-
-        def download(context, image_id):
-            calls.append(image_id)
-            return original(context, image_id)
-        self.glance.download = download
-        threads = [threading.Thread(target=self.spawn_instance,
-                                    args=(instance,))
-                   for instance in instances]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.assertEqual(1, len(calls))
-        for instance in instances:
-            self.assertEqual('running',
-                             self.lifecycle.inspect(instance).status)
-
-    def test_the_image_that_runs_is_the_one_that_was_inspected(self):
-        instance = self.spawn()
-        verdict = archive.Verdict()
-        for _ in archive.rewrite(self.glance.download(None, ''), 'x',
-                                 verdict):
-            pass
-        self.assertEqual(verdict.image_id,
-                         self.lifecycle.inspect(instance).image)

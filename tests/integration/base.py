@@ -21,6 +21,8 @@ import time
 import unittest
 import uuid
 
+import docker.errors
+
 from lab import cloud
 from lab import container_images
 from lab import demo
@@ -132,8 +134,11 @@ class LabCase(unittest.TestCase):
         for role in ('', '-sandbox'):
             try:
                 container = self.container(server, role)
-            except Exception:  # a server without ports has no sandbox
+            except docker.errors.NotFound:
+                # Only a server without ports has no sandbox.
                 self.assertEqual('-sandbox', role)
+                self.assertEqual([], list(self.tenant.network.ports(
+                    device_id=server.id)))
                 continue
             self.assertEqual([], conservation.excesses(
                 self.engine, container['Id'], self.files))

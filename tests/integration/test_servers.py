@@ -13,7 +13,6 @@
 """Servers through Nova's API."""
 
 import socket
-import time
 
 from lab import container_images
 from tests.integration import base
@@ -26,7 +25,7 @@ class TestLife(base.LabCase):
                            'echo hello; sleep 600 & wait"]')
         container = self.container(server)
         self.assertTrue(container['State']['Running'])
-        self.assertEqual('c1', self.admin.compute.get_server(
+        self.assertEqual(self.layout.hosts[0].nova_name, self.admin.compute.get_server(
             server.id).compute_host)
         log = self.tenant.compute.get_server_console_output(server.id)
         self.assertIn('hello', log['output'])
@@ -89,14 +88,6 @@ class TestLife(base.LabCase):
         self.tenant.compute.rescue_server(server)
         self.wait(server, 'ERROR')
         self.assertTrue(self.container(server)['State']['Running'])
-
-    def test_live_migration_is_refused_and_the_server_is_active(self):
-        server = self.boot()
-        try:
-            self.admin.compute.live_migrate_server(server.id, host=None)
-        except Exception as error:
-            self.assertIn('4', str(error))
-        self.wait(server, 'ACTIVE')
 
     def test_a_mistyped_extra_spec_is_a_400(self):
         flavor = self.admin.compute.find_flavor('c1.tiny')
@@ -243,4 +234,4 @@ class TestConsoleOfNothing(base.LabCase):
     def test_the_serial_proxy_listens(self):
         with socket.create_connection(
                 ('127.0.0.1', self.layout.port('serialproxy')), 5):
-            time.sleep(0)
+            pass

@@ -125,6 +125,15 @@ class TestPlugging(unittest.TestCase):
                 self.network.connect(self.instance, [fakes.vif(type=kind)],
                                      '/netns/1')
 
+    def test_a_hybrid_port_is_refused_before_anything_is_made(
+            self, netns, os_vif):
+        hybrid = fakes.vif(details={'ovs_hybrid_plug': True})
+        with self.assertRaisesRegex(
+                exception.VirtualInterfacePlugException, 'VIFBridge'):
+            self.network.connect(self.instance, [hybrid], '/netns/1')
+        netns.create_veth.assert_not_called()
+        os_vif.plug.assert_not_called()
+
     def test_a_failure_of_os_vif_is_nova_s(self, netns, os_vif):
         os_vif.plug.side_effect = os_vif_exception.PlugException(
             vif='x', err='y')
