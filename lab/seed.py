@@ -135,9 +135,10 @@ def _schema_commands(layout: Layout) -> list[list[list[str]]]:
         tool('glance-manage', '--config-file',
              f'{etc}/glance/glance-api.conf', 'db_sync'),
         tool('heat-manage', '--config-file', f'{etc}/heat/heat.conf',
-             'db_sync')], [tool('python', layout.source / 'lab/seed_nova.py',
-                  f'{etc}/nova/nova.conf,{etc}/nova/nova-db.conf',
-                  *map(layout.nova_name, _HOSTS))]]
+             'db_sync')], [
+        tool('python', layout.source / 'lab/seed_nova.py',
+             f'{etc}/nova/nova.conf,{etc}/nova/nova-db.conf',
+             *map(layout.nova_name, _HOSTS))]]
 
 
 def connect(layout: Layout, user: str = 'admin') -> connection.Connection:

@@ -15,30 +15,21 @@
 import base64
 import hashlib
 from pathlib import Path
-import socket
-import subprocess
 import tempfile
-import threading
-import time
 import unittest
 from unittest import mock
 import uuid
 
-from nova import exception
 from nova import objects
 
 from lab import container_images
-from nova_docker_driver import archive
 from nova_docker_driver import conf
 from nova_docker_driver import engine
-from nova_docker_driver import errors
-from nova_docker_driver import events
 from nova_docker_driver import guestfiles
 from nova_docker_driver import images
 from nova_docker_driver import lifecycle
 from nova_docker_driver import models
 from nova_docker_driver import names
-from nova_docker_driver import netns
 from nova_docker_driver import network
 from nova_docker_driver import sandbox
 from tests import conservation

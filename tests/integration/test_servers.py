@@ -25,8 +25,9 @@ class TestLife(base.LabCase):
                            'echo hello; sleep 600 & wait"]')
         container = self.container(server)
         self.assertTrue(container['State']['Running'])
-        self.assertEqual(self.layout.hosts[0].nova_name, self.admin.compute.get_server(
-            server.id).compute_host)
+        self.assertEqual(
+            self.layout.hosts[0].nova_name,
+            self.admin.compute.get_server(server.id).compute_host)
         log = self.tenant.compute.get_server_console_output(server.id)
         self.assertIn('hello', log['output'])
 

@@ -19,6 +19,7 @@ import time
 import unittest
 from unittest import mock
 
+from lab import cloud
 from lab import configuration
 from lab import container_images
 from lab import engine
@@ -116,6 +117,36 @@ class TestEngine(LabCase):
             self.assertEqual([stale], engine.clear_leftovers())
         self.assertFalse(stale.exists())
         self.assertTrue(live.exists())
+
+
+class TestDevices(LabCase):
+
+    def setUp(self):
+        super().setUp()
+        self.cloud = cloud.Cloud(self.layout)
+        self.host = self.layout.hosts[0]
+        self.host.run.mkdir(parents=True)
+        for name, value in (('_present_devices', ['br-int']),):
+            patch = mock.patch.object(cloud, name, return_value=value)
+            patch.start()
+            self.addCleanup(patch.stop)
+        patch = mock.patch.object(cloud.subprocess, 'run')
+        self.run_command = patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_another_switchs_devices_stay(self):
+        self.cloud._remove_devices(self.host)
+        self.run_command.assert_not_called()
+        with self.assertRaisesRegex(cloud.LabError, 'br-int'):
+            self.cloud._claim_devices(self.host)
+
+    def test_the_labs_own_go(self):
+        with mock.patch.object(cloud, '_present_devices', return_value=[]):
+            self.cloud._claim_devices(self.host)
+        self.cloud._remove_devices(self.host)
+        self.run_command.assert_called_once()
+        self.cloud._remove_devices(self.host)
+        self.run_command.assert_called_once()
 
 
 class TestImages(LabCase):
