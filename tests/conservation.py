@@ -20,10 +20,14 @@ no container of ours has more than its profile.
 from __future__ import annotations
 
 from collections.abc import Iterable
+import contextlib
 from pathlib import Path
 import subprocess
+import threading
+import time
 
 import docker
+import docker.errors
 
 from lab import layout as lab_layout
 from nova_docker_driver import conf
@@ -104,3 +108,54 @@ def excesses(client: docker.APIClient, container_id: str,
     if not (host['Memory'] and host['NanoCpus'] and host['PidsLimit']):
         problems.append('it lacks a limit')
     return problems
+
+
+class Watch:
+    """Inspects every container that a host makes while it runs.
+
+    :param files: the host's directory of files
+    :param host: its name in Nova
+    """
+
+    def __init__(self, files: Path, host: str) -> None:
+        self._files = files
+        self._client = engine()
+        self._began = time.time()
+        self._seen: set[str] = set()
+        self._problems: list[str] = []
+        self._filters = {'type': 'container', 'event': ['create'],
+                         'label': f'{names.HOST_LABEL}={host}'}
+        self._events = self._client.events(
+            since=self._began, decode=True, filters=self._filters)
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def _follow(self) -> None:
+        client = engine()
+        # Closing the stream ends the iteration with an error of transport.
+        with contextlib.closing(client), contextlib.suppress(
+                docker.errors.DockerException, OSError, ValueError):
+            for entry in self._events:
+                self._inspect(client, entry['Actor']['ID'])
+
+    def _inspect(self, client: docker.APIClient, container: str) -> None:
+        self._seen.add(container)
+        with contextlib.suppress(docker.errors.NotFound):
+            self._problems += [
+                f'{container[:12]}: {problem}' for problem in excesses(
+                    client, container, self._files)]
+
+    def end(self) -> list[str]:
+        """What was wrong with any of them; each is seen by then."""
+        made = [entry['Actor']['ID'] for entry in self._client.events(
+            since=self._began, until=time.time(), decode=True,
+            filters=self._filters)]
+        deadline = time.monotonic() + 5
+        while set(made) - self._seen and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._events.close()
+        self._thread.join(5)
+        self._client.close()
+        missed = set(made) - self._seen
+        return self._problems + [f'{container[:12]}: not looked at'
+                                 for container in sorted(missed)]

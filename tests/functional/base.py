@@ -62,6 +62,8 @@ class ContainerCase(unittest.TestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.files = Path(directory.name)
+        watch = conservation.Watch(self.files, 'functional')
+        self.addCleanup(lambda: self.assertEqual([], watch.end()))
         self.engine = engine.Engine(ENDPOINT, 60, 60)
         self.glance = Glance(container_images.busybox())
         self.network = mock.create_autospec(network.Network, instance=True)

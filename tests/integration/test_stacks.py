@@ -70,7 +70,6 @@ class TestStacks(base.LabCase):
         stack_id = self.create_stack(TEMPLATE % (LASTING, 'running'))
         _, outputs = self.finish(stack_id, 'CREATE')
         server = self.tenant.compute.get_server(outputs['id'])
-        self.check_safety(server)
         self.assertEqual('ACTIVE', outputs['status'])
         self.assertEqual(self.address(server), outputs['ip'])
         self.assertIn('one', outputs['logs'])
