@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import io
 import time
@@ -59,6 +60,9 @@ class LabCase(unittest.TestCase):
         self.addCleanup(self.tenant.close)
         self.addCleanup(self.admin.close)
         self.addCleanup(self.check_nothing_is_left)
+        # What servers use goes after them.
+        self.made = contextlib.ExitStack()
+        self.addCleanup(self.made.close)
         self.addCleanup(self.delete_all)
 
     # -- fixtures -----------------------------------------------------------
@@ -77,6 +81,26 @@ class LabCase(unittest.TestCase):
 
     def network(self, name='private'):
         return self.tenant.network.find_network(name)
+
+    def make_network(self, *subnets):
+        """A network of the test's own; a subnet is its arguments."""
+        made = self.tenant.network.create_network(
+            name=f'test-{uuid.uuid4().hex[:8]}')
+        self.made.callback(self.tenant.network.delete_network, made.id)
+        for subnet in subnets:
+            self.tenant.network.create_subnet(network_id=made.id, **subnet)
+        return made
+
+    def make_group(self, *rules):
+        """A security group that lets in what the rules say."""
+        made = self.tenant.network.create_security_group(
+            name=f'test-{uuid.uuid4().hex[:8]}')
+        self.made.callback(
+            self.tenant.network.delete_security_group, made.id)
+        for rule in rules:
+            self.tenant.network.create_security_group_rule(
+                security_group_id=made.id, direction='ingress', **rule)
+        return made
 
     def create(self, spec=LASTING, flavor='c1.tiny',
                image=None, networks='auto', **more):

@@ -138,17 +138,9 @@ class TestNetwork(base.LabCase):
                               '-e', 'true')
         return code == 0
 
-    def group(self, name, *rules):
-        found = self.tenant.network.create_security_group(name=name)
-        self.addCleanup(self.tenant.network.delete_security_group, found.id)
-        for rule in rules:
-            self.tenant.network.create_security_group_rule(
-                security_group_id=found.id, direction='ingress', **rule)
-        return found
-
     def test_security_groups_hold(self):
         client = self.boot()
-        group = self.group('open-8080', {
+        group = self.make_group({
             'protocol': 'tcp', 'port_range_min': 8080,
             'port_range_max': 8080})
         serve = ('command: [sh, -c, "httpd -p 8080 -h /tmp; '
@@ -158,9 +150,6 @@ class TestNetwork(base.LabCase):
         self.until(lambda: self.reach(client, address, 8080),
                    'the allowed port answers', 20)
         self.assertFalse(self.reach(client, address, 8081))
-        self.tenant.compute.delete_server(server.id)
-        self.until(lambda: not list(self.tenant.compute.servers(
-            details=False, name=server.name)), 'gone')
 
     def test_everything_is_set_before_the_process(self):
         server = self.boot('command: [sh, -c, "ip address; ip route; '
@@ -177,7 +166,7 @@ class TestNetwork(base.LabCase):
         server = self.boot('command: [sh, -c, "httpd -p 80 -h /tmp; '
                            'sleep 600"]')
         client = self.boot()
-        group = self.group('open-80', {'protocol': 'tcp'})
+        group = self.make_group({'protocol': 'tcp'})
         self.tenant.network.update_port(
             self.port(server).id, security_groups=[group.id])
         address = self.address(server)
@@ -188,13 +177,9 @@ class TestNetwork(base.LabCase):
         self.wait(server, 'ACTIVE')
         self.until(lambda: self.reach(client, address, 80),
                    'answers again', 20)
-        self.tenant.compute.delete_server(server.id)
-        self.until(lambda: not list(self.tenant.compute.servers(
-            details=False, name=server.name)), 'gone')
 
     def test_a_port_without_addresses(self):
-        network = self.tenant.network.create_network(name='bare')
-        self.addCleanup(self.tenant.network.delete_network, network.id)
+        network = self.make_network()
         port = self.tenant.network.create_port(network_id=network.id)
         self.addCleanup(self.tenant.network.delete_port, port.id)
         with self.assertRaisesRegex(Exception, 'requires a FixedIP'):
@@ -202,21 +187,37 @@ class TestNetwork(base.LabCase):
         self.assertEqual([], list(self.tenant.compute.servers()))
 
     def test_resolvers_are_the_subnets(self):
-        network = self.tenant.network.create_network(name='named')
-        self.addCleanup(self.tenant.network.delete_network, network.id)
-        self.tenant.network.create_subnet(
-            network_id=network.id, ip_version=4, cidr='10.30.0.0/24',
-            dns_nameservers=['192.0.2.53'],
-            host_routes=[{'destination': '198.51.100.0/24',
-                          'nexthop': '10.30.0.9'}])
+        network = self.make_network({
+            'ip_version': 4, 'cidr': '10.30.0.0/24',
+            'dns_nameservers': ['192.0.2.53'],
+            'host_routes': [{'destination': '198.51.100.0/24',
+                             'nexthop': '10.30.0.9'}]})
         server = self.boot(networks=[{'uuid': network.id}])
         self.assertIn('nameserver 192.0.2.53', self.inside(
             server, 'cat', '/etc/resolv.conf')[1])
         self.assertIn('198.51.100.0/24 via 10.30.0.9', self.inside(
             server, 'ip', 'route')[1])
-        self.tenant.compute.delete_server(server.id)
-        self.until(lambda: not list(
-            self.tenant.compute.servers(details=False)), 'gone')
+
+    def test_two_networks_and_ipv6(self):
+        network = self.make_network(
+            {'ip_version': 4, 'cidr': '10.31.0.0/24'},
+            {'ip_version': 6, 'cidr': '2001:db8:31::/64'})
+        nets = [{'uuid': self.network().id}, {'uuid': network.id}]
+        one = self.boot(networks=nets)
+        two = self.boot('command: [sh, -c, "httpd -p 80 -h /tmp; '
+                        'sleep 600"]', networks=nets)
+        addresses = {
+            fixed['ip_address'] for port in self.tenant.network.ports(
+                device_id=two.id) for fixed in port.fixed_ips}
+        self.assertEqual(3, len(addresses))
+        devices = self.inside(two, 'ip', 'address')[1]
+        for address in addresses:
+            self.assertIn(f'{address}/', devices)
+            self.until(lambda at=address: self.reach(one, at, 80),
+                       f'{address} answers', 20)
+        # One way out, by the network that was named first.
+        routes = self.inside(two, 'ip', 'route')[1]
+        self.assertIn('default via 10.20.0.1 dev eth0', routes)
 
 
 class TestConcurrency(base.LabCase):

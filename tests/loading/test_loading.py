@@ -14,6 +14,7 @@
 
 import os
 from pathlib import Path
+import re
 import subprocess
 import sys
 import tempfile
@@ -146,3 +147,34 @@ print(sorted(name for name in sys.modules
 ''', cwd='/', env={**os.environ, **self.environment})
         self.assertEqual("['nova_docker_driver', "
                          "'nova_docker_driver.extra_specs']", found.strip())
+
+    def test_conductor_and_scheduler_load_nothing(self):
+        cloud.Cloud(self.layout).up()
+        etc = self.layout.etc
+        for name in ('nova-conductor', 'nova-scheduler'):
+            log = self.root / f'{name}.imports'
+            with log.open('wb') as output:
+                process = subprocess.Popen(
+                    [self.layout.bin / name, '--config-file',
+                     etc / 'nova/nova.conf', '--config-file',
+                     etc / 'nova/nova-db.conf'], cwd='/',
+                    env={**os.environ, **self.environment,
+                         'PYTHONPROFILEIMPORTTIME': '1'},
+                    stdout=output, stderr=output)
+            try:
+                self._wait_for(log, b'Join ServiceGroup', process)
+            finally:
+                process.kill()
+                process.wait()
+            imported = set(re.findall(r'\| +([a-z_]+)', log.read_text(
+                errors='replace')))
+            self.assertIn('nova', imported)
+            self.assertFalse(
+                {'nova_docker_driver', 'heat_plugins'} & imported, name)
+
+    def _wait_for(self, log, text, process):
+        deadline = time.monotonic() + 60
+        while text not in log.read_bytes():
+            self.assertIsNone(process.poll(), 'it has ended')
+            self.assertLess(time.monotonic(), deadline, f'no {text}')
+            time.sleep(0.2)
