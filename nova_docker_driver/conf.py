@@ -14,16 +14,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+import resource
+
 from oslo_config import cfg
 from oslo_config import types
 
+from nova_docker_driver import errors
 from nova_docker_driver import models
+from nova_docker_driver import spec
 
-#: The Kubernetes baseline set, less MKNOD, AUDIT_WRITE and NET_RAW: what a
-#: service process needs to change its user and own its files, and no more.
-DEFAULT_CAPS = ('CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL',
-                'NET_BIND_SERVICE', 'SETFCAP', 'SETGID', 'SETPCAP', 'SETUID',
-                'SYS_CHROOT')
+#: What a process may need, and not so much that a host suffers from it.
+DEFAULT_ULIMITS = {
+    'core': '-1', 'cpu': '-1', 'data': '-1', 'fsize': '-1', 'locks': '-1',
+    'memlock': '67108864', 'msgqueue': '819200', 'nofile': '65536',
+    'nproc': '-1', 'rss': '-1', 'sigpending': '65536', 'stack': '67108864'}
 
 GROUP = cfg.OptGroup(
     'docker', title='Docker driver',
@@ -92,14 +98,112 @@ Related options:
 * the flavor extra spec ``docker:pids_limit`` overrides it
 """),
     cfg.ListOpt(
-        'allowed_caps', default=list(DEFAULT_CAPS),
+        'allowed_caps', default=list(spec.BASELINE_CAPS),
         item_type=types.String(regex=r'^[A-Z_]+$'),
         help="""
-The Linux capabilities that a container has at most.
+The Linux capabilities that a container can have at most.
 
-All others are dropped. Each capability beyond the default is a risk for this
-host; the driver logs which ones are.
+Those of the default are given to every container, unless they are taken out
+of this list. Any other one has to be granted by a flavor and then asked for
+in the container's specification; each is a risk for this host, and the driver
+logs which ones are.
+
+Related options:
+
+* the flavor extra spec ``docker:cap_add``
 """),
+    cfg.BoolOpt(
+        'allow_privileged', default=False,
+        help="""
+Whether a flavor can make containers privileged.
+
+A privileged container is root on this host.
+
+Related options:
+
+* the flavor extra spec ``docker:privileged``
+"""),
+    cfg.ListOpt(
+        'allowed_runtimes', default=[],
+        help="""
+The Engine's runtimes that a flavor can choose, such as ``runsc``.
+
+Related options:
+
+* the flavor extra spec ``docker:runtime``
+"""),
+    cfg.DictOpt(
+        'devices', default={},
+        help="""
+The devices of this host that flavors can give to containers, by alias.
+
+A device is given to any number of containers; one that must not be shared
+belongs to Nova's PCI tracker.
+
+Possible values:
+
+* pairs such as ``fuse:/dev/fuse,kvm:/dev/kvm``
+
+Related options:
+
+* the flavor extra spec ``docker:devices``
+"""),
+    cfg.DictOpt(
+        'seccomp_profiles', default={},
+        help="""
+The seccomp profiles that flavors can choose, by name.
+
+Possible values:
+
+* pairs of a name and the path of a profile, such as
+  ``audit:/etc/docker/seccomp/audit.json``
+
+Related options:
+
+* the flavor extra spec ``docker:seccomp_profile``
+"""),
+    cfg.ListOpt(
+        'apparmor_profiles', default=[],
+        help="""
+The loaded AppArmor profiles that flavors can choose.
+
+Related options:
+
+* the flavor extra spec ``docker:apparmor_profile``
+"""),
+    cfg.IntOpt(
+        'shm_max_size', default=1024, min=1,
+        help="""
+The MiB of shared memory (``/dev/shm``) that a container can ask for.
+
+It counts as memory of the server, which bounds it too.
+"""),
+    cfg.DictOpt(
+        'max_ulimits', default=DEFAULT_ULIMITS,
+        help="""
+The highest hard limits that a container can ask for; -1 is any.
+
+A limit that is not named here cannot be set by a tenant. Every container has
+``nofile`` as given here unless it asks for less.
+
+Related options:
+
+* the flavor extra spec ``docker:ulimits``
+"""),
+    cfg.StrOpt(
+        'disk_enforcement', default='watch', choices=[
+            ('watch', 'a server whose files outgrow its flavor\'s root disk '
+             'is stopped'),
+            ('none', 'a server can fill the disk of this host')],
+        help="""
+What bounds the root disk where the Engine's storage driver cannot.
+
+The storage drivers btrfs and zfs, and overlay2 on XFS with project quotas,
+bound it themselves; then this option has no effect.
+"""),
+    cfg.IntOpt(
+        'disk_poll_interval', default=30, min=1,
+        help='Seconds between two looks at the sizes of root disks.'),
     cfg.IntOpt(
         'log_max_size', default=10, min=1,
         help='The size in MiB at which a container\'s log file is rotated.'),
@@ -126,11 +230,44 @@ def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
     return [(GROUP, OPTIONS)]
 
 
-def policy(conf: cfg.ConfigOpts, host: str) -> models.Policy:
-    """The operator's bounds, read now."""
+def policy(conf: cfg.ConfigOpts, host: str,
+           facts: models.EngineFacts | None = None) -> models.Policy:
+    """The operator's bounds, read now.
+
+    :param facts: of the host's Engine, for what only it can bound
+    :raises Unsupported: if a profile cannot be read
+    """
+    options = conf.docker
     return models.Policy(
         host=host,
-        pids_limit=conf.docker.pids_limit,
-        allowed_caps=tuple(conf.docker.allowed_caps),
-        log_max_size=conf.docker.log_max_size * models.MIB,
-        log_max_files=conf.docker.log_max_files)
+        pids_limit=options.pids_limit,
+        allowed_caps=tuple(options.allowed_caps),
+        log_max_size=options.log_max_size * models.MIB,
+        log_max_files=options.log_max_files,
+        allow_privileged=options.allow_privileged,
+        allowed_runtimes=tuple(options.allowed_runtimes),
+        devices=dict(options.devices),
+        seccomp_profiles={name: _profile(name, path) for name, path
+                          in options.seccomp_profiles.items()},
+        apparmor_profiles=tuple(options.apparmor_profiles),
+        shm_max_size=options.shm_max_size * models.MIB,
+        max_ulimits=_ulimits(options.max_ulimits),
+        disk_quota=facts is not None and facts.disk_quota,
+        disk_device=facts.disk_device if facts is not None else '')
+
+
+def _ulimits(caps: Mapping[str, str]) -> dict[str, int]:
+    found = {name: int(limit) for name, limit in caps.items()}
+    # An Engine cannot give more open files than a service of its host has.
+    own = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if 'nofile' in found and 0 < own < found['nofile']:
+        found['nofile'] = own
+    return found
+
+
+def _profile(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError as error:
+        raise errors.Unsupported(
+            f'[docker] seccomp_profiles: {name}: {error}') from error

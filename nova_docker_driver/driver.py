@@ -39,6 +39,7 @@ from nova_docker_driver import engine
 from nova_docker_driver import errors
 from nova_docker_driver import events
 from nova_docker_driver import guestfiles
+from nova_docker_driver import hardening
 from nova_docker_driver import health
 from nova_docker_driver import hostinfo
 from nova_docker_driver import images
@@ -69,6 +70,7 @@ class DockerDriver(virt_driver.ComputeDriver):
         **virt_driver.ComputeDriver.capabilities,
         # An image in the format docker is stored with the disk format raw.
         'supports_image_type_raw': True,
+        'supports_pcpus': True,
     }
 
     def __init__(self, virtapi: nova_virtapi.VirtAPI) -> None:
@@ -94,7 +96,7 @@ class DockerDriver(virt_driver.ComputeDriver):
         facts = self._hostinfo.read(host)
         LOG.info('Docker Engine %s at %s', facts.engine_version,
                  CONF.docker.endpoint)
-        _log_weaknesses()
+        self._report(host)
         self._listener = events.Listener(
             self._engine, host, self.emit_event,
             health.Reporter(self._engine).report)
@@ -139,11 +141,17 @@ class DockerDriver(virt_driver.ComputeDriver):
     def update_provider_tree(self, provider_tree: Any, nodename: str,
                              allocations: Any = None) -> None:
         current = provider_tree.data(nodename).inventory
+        facts = self._hostinfo.read(nodename)
         provider_tree.update_inventory(nodename, inventory.inventory(
-            self._hostinfo.read(nodename),
-            self._get_allocation_ratios(current),
+            facts, self._get_allocation_ratios(current),
             CONF.reserved_host_cpus, CONF.reserved_host_memory_mb,
             self._get_reserved_host_disk_gb_from_config()))
+        wanted = inventory.traits(facts, self._hostinfo.engine_facts())
+        # Traits of others' making, such as an operator's, stay.
+        ours = {trait for trait in provider_tree.data(nodename).traits
+                if inventory.is_ours(trait)}
+        provider_tree.remove_traits(nodename, *(ours - wanted))
+        provider_tree.add_traits(nodename, *wanted)
 
     def get_host_ip_addr(self) -> str:
         return str(CONF.my_ip)
@@ -261,17 +269,17 @@ class DockerDriver(virt_driver.ComputeDriver):
 
     # -- helpers ------------------------------------------------------------
 
+    def _report(self, host: str) -> None:
+        """One line for each thing that this host has weakened or lacks."""
+        for finding in hardening.findings(
+                self._policy(), self._hostinfo.engine_facts(),
+                CONF.docker.disk_enforcement):
+            LOG.warning('%s', finding)
+
     def _policy(self) -> models.Policy:
-        return conf.policy(CONF, self._host)
+        return conf.policy(CONF, self._host, self._hostinfo.engine_facts())
 
 
 def _vifs(network_info: NetworkInfo | None) -> Sequence[network_model.VIF]:
     # Nova hands out a promise here; iterating it waits and may raise.
     return list(network_info or ())
-
-
-def _log_weaknesses() -> None:
-    """One line for each thing that an operator has weakened."""
-    for name in sorted(set(CONF.docker.allowed_caps) - set(conf.DEFAULT_CAPS)):
-        LOG.warning('[docker] allowed_caps grants containers CAP_%s, which '
-                    'the default does not', name)

@@ -64,11 +64,7 @@ class Engine:
     def facts(self) -> models.EngineFacts:
         """What the Engine says about itself and its host."""
         with self._call() as client:
-            info = client.info()
-        return models.EngineFacts(
-            version=info['ServerVersion'], root_dir=info['DockerRootDir'],
-            architecture=info['Architecture'], cpus=info['NCPU'],
-            memory=info['MemTotal'])
+            return _facts(client.info())
 
     # -- containers ---------------------------------------------------------
 
@@ -247,29 +243,77 @@ def container_config(spec: models.ContainerSpec) -> dict[str, Any]:
         'Env': list(spec.environment),
         'WorkingDir': spec.working_dir or '',
         'User': spec.user or '',
+        'Tty': spec.tty,
+        'OpenStdin': spec.stdin_open,
+        'StopSignal': spec.stop_signal or '',
+        'StopTimeout': spec.stop_timeout,
         'Healthcheck': _healthcheck(spec.healthcheck),
-        'HostConfig': {
-            'NetworkMode': spec.network_mode,
-            'Memory': spec.memory,
-            'MemorySwap': spec.memory + spec.swap,
-            'NanoCpus': spec.nano_cpus,
-            'PidsLimit': spec.pids_limit,
-            'Privileged': False,
-            'CapDrop': list(spec.cap_drop),
-            'CapAdd': list(spec.cap_add),
-            'SecurityOpt': list(spec.security_opt),
-            'IpcMode': 'private',
-            'CgroupnsMode': 'private',
-            'Sysctls': dict(spec.sysctls),
-            'RestartPolicy': {'Name': 'no'},
-            'Mounts': [{'Type': 'bind', 'Source': mount.source,
-                        'Target': mount.target, 'ReadOnly': True}
-                       for mount in spec.mounts],
-            'LogConfig': {'Type': 'json-file', 'Config': {
-                'max-size': str(spec.log_max_size),
-                'max-file': str(spec.log_max_files)}},
-        },
+        'Volumes': {path: {} for path in spec.volumes},
+        'HostConfig': _host_config(spec),
     }
+
+
+def _host_config(spec: models.ContainerSpec) -> dict[str, Any]:
+    found = {
+        'NetworkMode': spec.network_mode,
+        'Memory': spec.memory,
+        'MemoryReservation': spec.mem_reservation,
+        'MemorySwap': spec.memory + spec.swap,
+        'NanoCpus': spec.nano_cpus,
+        'CpuShares': spec.cpu_shares,
+        'CpuPeriod': spec.cpu_period,
+        'CpuQuota': spec.cpu_quota,
+        'CpusetCpus': spec.cpuset_cpus,
+        'CpusetMems': spec.cpuset_mems,
+        'PidsLimit': spec.pids_limit,
+        'OomScoreAdj': spec.oom_score_adj,
+        'ShmSize': spec.shm_size,
+        'Ulimits': [{'Name': limit.name, 'Soft': limit.soft,
+                     'Hard': limit.hard} for limit in spec.ulimits],
+        'Privileged': spec.privileged,
+        'CapDrop': list(spec.cap_drop),
+        'CapAdd': list(spec.cap_add),
+        'GroupAdd': list(spec.group_add),
+        'SecurityOpt': list(spec.security_opt),
+        'ReadonlyRootfs': spec.read_only,
+        'IpcMode': 'private',
+        'CgroupnsMode': 'private',
+        'Sysctls': dict(spec.sysctls),
+        'RestartPolicy': {'Name': spec.restart.name,
+                          'MaximumRetryCount': spec.restart.attempts},
+        'Init': spec.init,
+        'Mounts': [{'Type': 'bind', 'Source': mount.source,
+                    'Target': mount.target, 'ReadOnly': True}
+                   for mount in spec.mounts],
+        'Tmpfs': dict(spec.tmpfs),
+        'LogConfig': {'Type': 'json-file', 'Config': {
+            'max-size': str(spec.log_max_size),
+            'max-file': str(spec.log_max_files)}},
+    }
+    if spec.devices:
+        found['Devices'] = [{'PathOnHost': path, 'PathInContainer': path,
+                             'CgroupPermissions': 'rw'}
+                            for path in spec.devices]
+    if spec.userns_mode:
+        found['UsernsMode'] = spec.userns_mode
+    if spec.runtime:
+        found['Runtime'] = spec.runtime
+    if spec.disk:
+        found['StorageOpt'] = {'size': str(spec.disk)}
+    if spec.gpus is not None:
+        found['DeviceRequests'] = [{'Driver': '', 'Count': spec.gpus,
+                                    'Capabilities': [['gpu']]}]
+    if spec.block_limits is not None:
+        found.update(_block_limits(spec.block_limits))
+    return found
+
+
+def _block_limits(limits: models.BlockLimits) -> dict[str, Any]:
+    return {key: [{'Path': limits.device, 'Rate': rate}] for key, rate in (
+        ('BlkioDeviceReadBps', limits.read_bytes),
+        ('BlkioDeviceWriteBps', limits.write_bytes),
+        ('BlkioDeviceReadIOps', limits.read_operations),
+        ('BlkioDeviceWriteIOps', limits.write_operations)) if rate}
 
 
 def _words(entrypoint: tuple[str, ...] | None) -> list[str] | None:
@@ -286,6 +330,33 @@ def _healthcheck(check: models.Healthcheck | None) -> dict[str, Any]:
     return {'Test': list(check.test), 'Interval': check.interval,
             'Timeout': check.timeout, 'StartPeriod': check.start_period,
             'Retries': check.retries}
+
+
+def _facts(info: Mapping[str, Any]) -> models.EngineFacts:
+    status = dict(entry for entry in info.get('DriverStatus') or ()
+                  if len(entry) == 2)
+    options = [dict(part.partition('=')[::2] for part in option.split(','))
+               for option in info.get('SecurityOptions') or ()]
+    return models.EngineFacts(
+        version=info['ServerVersion'], root_dir=info['DockerRootDir'],
+        architecture=info['Architecture'], cpus=info['NCPU'],
+        memory=info['MemTotal'], storage_driver=info.get('Driver', ''),
+        disk_quota=_has_disk_quota(info.get('Driver', ''), status),
+        runtimes=tuple(sorted(info.get('Runtimes') or ())),
+        security_options=tuple(option['name'] for option in options
+                               if 'name' in option),
+        live_restore=bool(info.get('LiveRestoreEnabled')),
+        cgroup_version=str(info.get('CgroupVersion') or '1'),
+        warnings=tuple(info.get('Warnings') or ()))
+
+
+def _has_disk_quota(driver: str, status: Mapping[str, str]) -> bool:
+    """Whether StorageOpt size works; the Engine would refuse it otherwise."""
+    if driver in ('btrfs', 'zfs'):
+        return True
+    # XFS alone does not tell whether it is mounted with pquota; hostinfo
+    # looks at the mount and has the last word.
+    return driver == 'overlay2' and status.get('Backing Filesystem') == 'xfs'
 
 
 def _listed(entry: Mapping[str, Any]) -> models.Container:
@@ -309,7 +380,8 @@ def _inspected(entry: Mapping[str, Any]) -> models.Container:
         health=(state.get('Health') or {}).get('Status', ''),
         finished_at=state.get('FinishedAt', ''),
         namespace=entry['NetworkSettings'].get('SandboxKey', ''),
-        image=entry['Image'])
+        image=entry['Image'],
+        stop_timeout=entry['Config'].get('StopTimeout'))
 
 
 def _event(entry: Mapping[str, Any]) -> models.Event | None:

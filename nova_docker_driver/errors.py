@@ -23,6 +23,7 @@
     |   +-- NameConflict          the name is taken
     |   +-- InvalidRequest        it calls the request itself wrong
     +-- InvalidSpec               the tenant's user_data cannot be honoured
+    +-- Unsupported               this host cannot do what the flavor wants
     +-- InvalidImage              the image's archive cannot be accepted
     +-- TransferFailed            the image did not arrive from Glance
     +-- ForeignContainer          our name on a container that is not ours
@@ -76,6 +77,10 @@ class InvalidRequest(EngineError):
 
 class InvalidSpec(DockerDriverError):
     """The tenant's specification cannot be honoured."""
+
+
+class Unsupported(DockerDriverError):
+    """This host cannot do what the flavor wants; another one may."""
 
 
 class InvalidImage(DockerDriverError):

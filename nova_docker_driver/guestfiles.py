@@ -25,6 +25,8 @@ import os
 from pathlib import Path
 import shutil
 
+from nova.privsep import path as nova_path
+
 from nova_docker_driver import models
 
 
@@ -35,24 +37,33 @@ class GuestFiles:
         self._root = root
 
     def prepare(self, instance_uuid: str, hostname: str,
-                addresses: Sequence[str], nameservers: Sequence[str]
+                addresses: Sequence[str], nameservers: Sequence[str],
+                tenant: models.TenantSpec
                 ) -> tuple[models.Mount, ...]:
         """Writes a server's files; answers the binds for them.
 
         :param addresses: of the server, without prefix lengths
+        :param nameservers: of its subnets; the tenant's own come before them
         """
         directory = self._root / instance_uuid
-        directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+        # Nobody on this host but the Engine has business in there.
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         contents = {
             'hostname': f'{hostname}\n',
-            'hosts': _hosts(hostname, addresses),
-            'resolv.conf': ''.join(f'nameserver {server}\n'
-                                   for server in nameservers),
+            'hosts': _hosts(hostname, addresses, tenant.extra_hosts),
+            'resolv.conf': _resolver(tenant.dns or nameservers,
+                                     tenant.dns_search),
         }
         for name, content in contents.items():
-            _replace(directory / name, content)
-        return tuple(models.Mount(str(directory / name), f'/etc/{name}')
-                     for name in contents)
+            _write(directory / name, models.GuestFile(
+                name, content.encode(), 0o644))
+        mounts = [models.Mount(str(directory / name), f'/etc/{name}')
+                  for name in contents]
+        for number, file in enumerate(tenant.files):
+            path = directory / f'file-{number}'
+            _write(path, file)
+            mounts.append(models.Mount(str(path), file.target))
+        return tuple(mounts)
 
     def remove(self, instance_uuid: str) -> None:
         """There are no files of the server afterwards."""
@@ -67,14 +78,28 @@ class GuestFiles:
         return {path.name for path in self._root.iterdir()}
 
 
-def _hosts(hostname: str, addresses: Sequence[str]) -> str:
+def _hosts(hostname: str, addresses: Sequence[str],
+           extra: Sequence[tuple[str, str]]) -> str:
     lines = ['127.0.0.1 localhost', '::1 localhost ip6-localhost']
     lines += [f'{address} {hostname}' for address in addresses]
+    lines += [f'{address} {name}' for name, address in extra]
     return '\n'.join(lines) + '\n'
 
 
-def _replace(path: Path, content: str) -> None:
-    # In place: a running container has the inode, not the name.
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    with os.fdopen(handle, 'w') as file:
-        file.write(content)
+def _resolver(nameservers: Sequence[str], search: Sequence[str]) -> str:
+    lines = [f'nameserver {server}' for server in nameservers]
+    if search:
+        lines.append('search ' + ' '.join(search))
+    return ''.join(f'{line}\n' for line in lines)
+
+
+def _write(path: Path, file: models.GuestFile) -> None:
+    # In place: a running container has the inode, not the name. Closed to
+    # others before there is anything to read.
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, 'wb') as stream:
+        stream.write(file.content)
+        os.fchmod(handle, file.mode)
+    if file.uid is not None or file.gid is not None:
+        nova_path.chown(str(path), uid=-1 if file.uid is None else file.uid,
+                        gid=-1 if file.gid is None else file.gid)

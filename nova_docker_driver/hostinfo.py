@@ -14,9 +14,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from pathlib import Path
 import platform
+import re
 import time
 
+from nova.virt import hardware
 import psutil
 
 from nova_docker_driver import engine
@@ -28,6 +33,9 @@ _GIB = 1024 ** 3
 #: asks at each claim, and they change with a restart of the Engine only.
 _FACTS_AGE = 60
 
+#: How XFS says that it bounds directories.
+_PROJECT_QUOTA = {'pquota', 'prjquota'}
+
 
 class HostInfo:
     """The facts of one host."""
@@ -35,6 +43,8 @@ class HostInfo:
     def __init__(self, engine_port: engine.Engine) -> None:
         self._engine = engine_port
         self._facts: models.EngineFacts | None = None
+        # They change with a restart of the host only.
+        self._nodes = _nodes()
         self._read_at = 0.0
 
     def read(self, hostname: str) -> models.HostFacts:
@@ -43,7 +53,7 @@ class HostInfo:
         :param hostname: the node's name in Nova
         :raises EngineUnavailable: if the Engine does not answer
         """
-        facts = self._engine_facts()
+        facts = self.engine_facts()
         memory = psutil.virtual_memory()
         disk = psutil.disk_usage(facts.root_dir)
         return models.HostFacts(
@@ -52,10 +62,75 @@ class HostInfo:
             memory_mib=facts.memory // models.MIB,
             memory_used_mib=(memory.total - memory.available) // models.MIB,
             disk_gib=disk.total // _GIB, disk_used_gib=disk.used // _GIB,
-            engine_version=facts.version)
+            engine_version=facts.version,
+            shared_cpus=frozenset(hardware.get_cpu_shared_set() or ()),
+            dedicated_cpus=frozenset(
+                hardware.get_cpu_dedicated_set() or ()),
+            cpu_flags=_cpu_flags(), nodes=self._nodes)
 
-    def _engine_facts(self) -> models.EngineFacts:
+    def engine_facts(self) -> models.EngineFacts:
+        """What the Engine says about itself, at most a minute old.
+
+        :raises EngineUnavailable: if the Engine does not answer
+        """
         now = time.monotonic()
         if self._facts is None or now - self._read_at > _FACTS_AGE:
-            self._facts, self._read_at = self._engine.facts(), now
+            facts = self._engine.facts()
+            device, options = _mount_of(facts.root_dir)
+            self._facts = dataclasses.replace(
+                facts, disk_device=device,
+                disk_quota=facts.disk_quota and (
+                    facts.storage_driver != 'overlay2'
+                    or bool(_PROJECT_QUOTA & set(options))))
+            self._read_at = now
         return self._facts
+
+
+def _mount_of(directory: str) -> tuple[str, list[str]]:
+    """The whole disk that holds a directory, and its mount's options.
+
+    The disk is empty if it cannot be told: on a network, in memory, or below
+    a layer that has no device of its own.
+    """
+    mounts = [part for part in psutil.disk_partitions(all=True)
+              if Path(directory).is_relative_to(part.mountpoint)]
+    if not mounts:
+        return '', []
+    # Of equal mount points the last one covers the others.
+    found = max(reversed(mounts), key=lambda part: len(part.mountpoint))
+    return _whole_disk(found.device), found.opts.split(',')
+
+
+def _whole_disk(device: str) -> str:
+    """The disk of a partition: the kernel limits rates of whole ones."""
+    known = Path('/sys/class/block') / Path(device).name
+    if not device.startswith('/dev/') or not known.exists():
+        return ''
+    if (known / 'partition').exists():
+        return f'/dev/{known.resolve().parent.name}'
+    return device
+
+
+@functools.cache
+def _cpu_flags() -> frozenset[str]:
+    for line in Path('/proc/cpuinfo').read_text().splitlines():
+        name, _, flags = line.partition(':')
+        if name.strip() in ('flags', 'Features'):
+            return frozenset(flags.split())
+    return frozenset()
+
+
+def _nodes() -> tuple[models.NumaNode, ...]:
+    """The memory nodes of this host; one of all, where it tells of none."""
+    found = []
+    for path in sorted(Path('/sys/devices/system/node').glob('node[0-9]*')):
+        memory = re.search(r'MemTotal:\s+(\d+) kB',
+                           (path / 'meminfo').read_text())
+        found.append(models.NumaNode(
+            id=int(path.name.removeprefix('node')),
+            cpus=frozenset(hardware.parse_cpu_spec(
+                (path / 'cpulist').read_text().strip())),
+            memory_mib=int(memory[1]) // 1024 if memory else 0))
+    return tuple(found) or (models.NumaNode(
+        0, frozenset(range(psutil.cpu_count() or 1)),
+        psutil.virtual_memory().total // models.MIB),)

@@ -18,11 +18,18 @@ from collections.abc import Mapping
 import json
 from typing import Any
 
+from nova import objects
 from nova.objects import fields
 import os_resource_classes as orc
+import os_traits
 from oslo_utils import versionutils
 
 from nova_docker_driver import models
+
+_CPU_PREFIX, _CUSTOM = 'HW_CPU_X86_', 'CUSTOM_DOCKER_'
+#: Flags that the kernel calls otherwise.
+_CPU_NAMES = {'aes': 'AESNI', 'pni': 'SSE3', 'sha_ni': 'SHA',
+              'pclmulqdq': 'CLMUL', 'kvm': 'VMX'}
 
 
 def resources(facts: models.HostFacts) -> dict[str, Any]:
@@ -44,8 +51,26 @@ def resources(facts: models.HostFacts) -> dict[str, Any]:
         'supported_instances': [(
             fields.Architecture.canonicalize(facts.architecture),
             fields.HVType.DOCKER, fields.VMMode.EXE)],
-        'numa_topology': None,
+        'numa_topology': numa_topology(facts)._to_json(),
     }
+
+
+def numa_topology(facts: models.HostFacts) -> objects.NUMATopology:
+    """The host's CPUs and memory, as Nova pins servers to them."""
+    shared = facts.shared_cpus or (
+        frozenset() if facts.dedicated_cpus else _all_cpus(facts))
+    return objects.NUMATopology(cells=[objects.NUMACell(
+        id=node.id, cpuset=set(node.cpus & shared),
+        pcpuset=set(node.cpus & facts.dedicated_cpus),
+        memory=node.memory_mib, cpu_usage=0, memory_usage=0,
+        pinned_cpus=set(), siblings=[{cpu} for cpu in sorted(node.cpus)],
+        mempages=[objects.NUMAPagesTopology(
+            size_kb=4, total=node.memory_mib * 256, used=0, reserved=0)])
+        for node in facts.nodes])
+
+
+def _all_cpus(facts: models.HostFacts) -> frozenset[int]:
+    return frozenset(cpu for node in facts.nodes for cpu in node.cpus)
 
 
 def _version(release: str) -> int:
@@ -62,8 +87,12 @@ def inventory(facts: models.HostFacts, ratios: Mapping[str, float],
 
     :param ratios: allocation ratio for each resource class
     """
+    dedicated = len(facts.dedicated_cpus)
+    # As everywhere in Nova: with dedicated CPUs only, none are shared.
+    shared = len(facts.shared_cpus) or (0 if dedicated else facts.cpus)
     totals = {
-        orc.VCPU: (facts.cpus, reserved_cpus),
+        orc.VCPU: (shared, reserved_cpus if shared else 0),
+        orc.PCPU: (dedicated, 0 if shared else reserved_cpus),
         orc.MEMORY_MB: (facts.memory_mib, reserved_memory_mib),
         orc.DISK_GB: (facts.disk_gib, reserved_disk_gib),
     }
@@ -72,3 +101,32 @@ def inventory(facts: models.HostFacts, ratios: Mapping[str, float],
                    'step_size': 1, 'allocation_ratio': ratios[name],
                    'reserved': reserved}
             for name, (total, reserved) in totals.items() if total > 0}
+
+
+def traits(facts: models.HostFacts, engine: models.EngineFacts) -> set[str]:
+    """What the host can do, in placement's words."""
+    found = {f'{_CPU_PREFIX}{_CPU_NAMES.get(flag, _plain(flag))}'
+             for flag in facts.cpu_flags}
+    architecture = fields.Architecture.canonicalize(facts.architecture)
+    found.add(f'HW_ARCH_{architecture.upper()}')
+    known = found & set(os_traits.get_traits('HW_'))
+    for condition, name in (
+            (engine.disk_quota, 'DISK_QUOTA'),
+            ('userns' in engine.security_options, 'USERNS'),
+            (engine.live_restore, 'LIVE_RESTORE'),
+            (engine.cgroup_version == '2', 'CGROUP_V2')):
+        if condition:
+            known.add(_CUSTOM + name)
+    for runtime in engine.runtimes:
+        known.add(os_traits.normalize_name(
+            f'{_CUSTOM.removeprefix("CUSTOM_")}RUNTIME_{runtime}'))
+    return known
+
+
+def is_ours(trait: str) -> bool:
+    """Whether the driver decides about a trait."""
+    return trait.startswith((_CPU_PREFIX, 'HW_ARCH_', _CUSTOM))
+
+
+def _plain(flag: str) -> str:
+    return flag.upper().replace('_', '')

@@ -28,6 +28,7 @@ from nova import context as nova_context
 from nova import exception
 from nova.network import model as network_model
 from nova import objects
+from nova import utils as nova_utils
 from nova.virt import driver as virt_driver
 from oslo_concurrency import lockutils
 from oslo_log import log as logging
@@ -79,11 +80,13 @@ class Lifecycle:
         """
         LOG.info('Spawning', instance=instance)
         with self._one_at_a_time(instance), _build_failures(instance):
-            tenant = userspec.parse(instance.user_data)
+            tenant = _tenant(instance)
             _refuse_storage(instance, block_devices)
             with self._undone_on_failure(instance, vifs):
                 image = self._images.ensure(context, image_meta)
-                box, mounts = self._connect(instance, vifs, policy)
+                # What cannot be is refused before anything is made.
+                spec.build(_inputs(instance, image, tenant, policy))
+                box, mounts = self._connect(instance, vifs, tenant, policy)
                 container_id = self._create(spec.build(_inputs(
                     instance, image, tenant, policy, box, mounts)))
                 self._run(container_id, tenant)
@@ -119,7 +122,7 @@ class Lifecycle:
         with self._one_at_a_time(instance):
             container = self._own(instance)
             if timeout:
-                self._engine.stop(container.id, timeout)
+                self._engine.stop(container.id, _grace(container, timeout))
             else:
                 self._engine.kill(container.id)
 
@@ -141,7 +144,7 @@ class Lifecycle:
             if hard:
                 self._engine.kill(container.id)
             else:
-                self._engine.stop(container.id, timeout)
+                self._engine.stop(container.id, _grace(container, timeout))
             self._reconnect(instance, vifs)
             self._start(container.id)
 
@@ -198,17 +201,18 @@ class Lifecycle:
         return container
 
     def _connect(self, instance: objects.Instance, vifs: Vifs,
-                 policy: models.Policy
+                 tenant: models.TenantSpec, policy: models.Policy
                  ) -> tuple[models.Sandbox | None, tuple[models.Mount, ...]]:
-        """A wired namespace and the files that go with it."""
-        if not vifs:
-            return None, ()
-        hostname = _hostname(instance)
-        box = self._sandboxes.make(instance.uuid, hostname, policy)
-        self._network.connect(instance, vifs, box.namespace)
+        """A wired namespace, if there are ports, and the server's files."""
+        hostname, box = _hostname(instance), None
+        if vifs:
+            _, sysctls = spec.split_sysctls(tenant.sysctls)
+            box = self._sandboxes.make(instance.uuid, hostname, policy,
+                                       sysctls)
+            self._network.connect(instance, vifs, box.namespace)
         return box, self._files.prepare(
             instance.uuid, hostname, network.addresses(vifs),
-            network.nameservers(vifs))
+            network.nameservers(vifs), tenant)
 
     def _reconnect(self, instance: objects.Instance, vifs: Vifs) -> None:
         """The namespace is there and wired, as before the process starts."""
@@ -230,9 +234,9 @@ class Lifecycle:
         LOG.warning('The container is lost; making a new one from the image',
                     instance=instance)
         self._destroy(instance, vifs)
-        tenant = userspec.parse(instance.user_data)
+        tenant = _tenant(instance)
         image = self._images.ensure(context, instance.image_meta)
-        box, mounts = self._connect(instance, vifs, policy)
+        box, mounts = self._connect(instance, vifs, tenant, policy)
         self._start(self._create(spec.build(_inputs(
             instance, image, tenant, policy, box, mounts))))
 
@@ -344,14 +348,36 @@ def _hostname(instance: objects.Instance) -> str:
     return instance.hostname or f'server-{instance.uuid}'
 
 
+def _grace(container: models.Container, timeout: int) -> int:
+    """Seconds for the process's end: its own wish, within Nova's bound."""
+    if container.stop_timeout is None:
+        return timeout
+    return min(container.stop_timeout, timeout)
+
+
+def _tenant(instance: objects.Instance) -> models.TenantSpec:
+    """What the tenant asks for, over the defaults of the image."""
+    prefix = nova_utils.SM_IMAGE_PROP_PREFIX
+    return userspec.parse(instance.user_data, {
+        name.removeprefix(prefix): value
+        for name, value in instance.system_metadata.items()
+        if name.startswith(prefix) and value is not None})
+
+
 def _inputs(instance: objects.Instance, image: models.EngineImage,
             tenant: models.TenantSpec, policy: models.Policy,
-            box: models.Sandbox | None, mounts: tuple[models.Mount, ...]
-            ) -> spec.Inputs:
+            box: models.Sandbox | None = None,
+            mounts: tuple[models.Mount, ...] = ()) -> spec.Inputs:
     flavor = instance.flavor
+    cells = instance.numa_topology.cells if instance.numa_topology else ()
     return spec.Inputs(
         instance_uuid=instance.uuid, hostname=_hostname(instance),
         memory_mib=flavor.memory_mb, swap_mib=flavor.swap,
         vcpus=flavor.vcpus, extra_specs=dict(flavor.extra_specs or {}),
         image=image, tenant=tenant, policy=policy, sandbox=box,
-        mounts=mounts)
+        mounts=mounts, disk_gib=flavor.root_gb,
+        pinned_cpus=frozenset(
+            cpu for cell in cells
+            for cpu in (cell.cpu_pinning or {}).values()),
+        memory_nodes=frozenset(
+            cell.id for cell in cells if cell.cpu_pinning))

@@ -36,15 +36,79 @@ class Healthcheck:
 
 
 @dataclasses.dataclass(frozen=True)
+class Restart:
+    """What the Engine does when the process ends by itself."""
+
+    #: no, on-failure or unless-stopped
+    name: str = 'no'
+    #: Attempts of on-failure; 0 is without end.
+    attempts: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Ulimit:
+    """A resource limit of each process; -1 is without limit."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclasses.dataclass(frozen=True)
+class GuestFile:
+    """A file that the process finds, read-only."""
+
+    target: str
+    content: bytes = dataclasses.field(repr=False)
+    mode: int = 0o444
+    #: None leaves the owner, whom no server knows, or the group.
+    uid: int | None = None
+    gid: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class TenantSpec:
     """What a tenant asks of a container, validated; nothing is granted."""
 
     command: tuple[str, ...] | None = None
     entrypoint: tuple[str, ...] | None = None
-    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # Values of variables and files may be secret: they are never shown.
+    environment: Mapping[str, str] = dataclasses.field(
+        default_factory=dict, repr=False)
     working_dir: str | None = None
     user: str | None = None
+    group_add: tuple[str, ...] = ()
+    tty: bool = False
+    stdin_open: bool = False
+    init: bool = False
+    stop_signal: str | None = None
+    #: Whole seconds.
+    stop_grace_period: int | None = None
+    restart: Restart = Restart()
     healthcheck: Healthcheck | None = None
+    read_only: bool = False
+    #: Directory to the Engine's options.
+    tmpfs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: Bytes.
+    shm_size: int | None = None
+    ulimits: tuple[Ulimit, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    cap_add: tuple[str, ...] = ()
+    sysctls: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: Name and address.
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    files: tuple[GuestFile, ...] = ()
+    #: Bytes and number; None is the operator's.
+    log_max_size: int | None = None
+    log_max_files: int | None = None
+    #: Bytes.
+    mem_reservation: int | None = None
+    oom_score_adj: int = 0
+    #: Directories with an anonymous volume.
+    volumes: tuple[str, ...] = ()
     #: running, healthy, completed or none
     wait_for: str = 'running'
     #: Seconds that spawn may wait for a healthy process.
@@ -61,6 +125,22 @@ class Policy:
     #: The size of one log file, in bytes, and the number kept.
     log_max_size: int
     log_max_files: int
+    allow_privileged: bool = False
+    allowed_runtimes: tuple[str, ...] = ()
+    #: Alias to the path of a device of this host.
+    devices: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: Profile name to the seccomp document's text.
+    seccomp_profiles: Mapping[str, str] = dataclasses.field(
+        default_factory=dict)
+    apparmor_profiles: tuple[str, ...] = ()
+    #: Bytes.
+    shm_max_size: int = 1024 * MIB
+    #: Name of a ulimit to the highest hard limit, -1 for any.
+    max_ulimits: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    #: The Engine can bound a container's root file system.
+    disk_quota: bool = False
+    #: The device that holds the Engine's files, for limits of its rate.
+    disk_device: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +191,18 @@ class Mount:
 
 
 @dataclasses.dataclass(frozen=True)
+class BlockLimits:
+    """How fast the container may use the disk; 0 is without limit."""
+
+    device: str
+    #: Bytes and operations per second.
+    read_bytes: int = 0
+    write_bytes: int = 0
+    read_operations: int = 0
+    write_operations: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class ContainerSpec:
     """All that the Engine needs to know to make one container."""
 
@@ -119,26 +211,55 @@ class ContainerSpec:
     labels: Mapping[str, str]
     network_mode: str
     hostname: str | None
-    entrypoint: tuple[str, ...] | None
-    command: tuple[str, ...] | None
-    environment: tuple[str, ...]
-    working_dir: str | None
-    user: str | None
-    healthcheck: Healthcheck | None
+    entrypoint: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    environment: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    working_dir: str | None = None
+    user: str | None = None
+    group_add: tuple[str, ...] = ()
+    tty: bool = False
+    stdin_open: bool = False
+    init: bool = False
+    stop_signal: str | None = None
+    stop_timeout: int | None = None
+    restart: Restart = Restart()
+    healthcheck: Healthcheck | None = None
     #: Bytes.
-    memory: int
+    memory: int = 0
+    mem_reservation: int = 0
     #: Bytes of swap beyond the memory.
-    swap: int
-    #: CPUs times 10**9.
-    nano_cpus: int
-    pids_limit: int
-    cap_drop: tuple[str, ...]
-    cap_add: tuple[str, ...]
-    security_opt: tuple[str, ...]
-    mounts: tuple[Mount, ...]
-    sysctls: Mapping[str, str]
-    log_max_size: int
-    log_max_files: int
+    swap: int = 0
+    #: CPUs times 10**9; 0 leaves it to the shares.
+    nano_cpus: int = 0
+    cpu_shares: int = 0
+    #: Microseconds; only without nano_cpus.
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpuset_cpus: str = ''
+    cpuset_mems: str = ''
+    pids_limit: int = 0
+    oom_score_adj: int = 0
+    shm_size: int = 0
+    ulimits: tuple[Ulimit, ...] = ()
+    block_limits: BlockLimits | None = None
+    #: Bytes of the root file system; 0 is unbounded.
+    disk: int = 0
+    privileged: bool = False
+    cap_drop: tuple[str, ...] = ('ALL',)
+    cap_add: tuple[str, ...] = ()
+    security_opt: tuple[str, ...] = ()
+    runtime: str | None = None
+    userns_mode: str = ''
+    devices: tuple[str, ...] = ()
+    #: Number of GPUs, -1 for all; None without.
+    gpus: int | None = None
+    read_only: bool = False
+    mounts: tuple[Mount, ...] = ()
+    tmpfs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    volumes: tuple[str, ...] = ()
+    sysctls: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    log_max_size: int = MIB
+    log_max_files: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +281,8 @@ class Container:
     namespace: str = ''
     #: The image's digest.
     image: str = ''
+    #: Seconds that its process asked to have for its end; None is any.
+    stop_timeout: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +311,27 @@ class EngineFacts:
     cpus: int
     #: Bytes.
     memory: int
+    storage_driver: str = ''
+    #: It can bound the root file system of a container.
+    disk_quota: bool = False
+    #: The device that holds root_dir, if it can be told.
+    disk_device: str = ''
+    runtimes: tuple[str, ...] = ()
+    #: Such as seccomp, apparmor, userns, selinux, rootless.
+    security_options: tuple[str, ...] = ()
+    live_restore: bool = False
+    cgroup_version: str = '1'
+    #: What the Engine itself warns of.
+    warnings: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class NumaNode:
+    """Memory and the CPUs that are near it."""
+
+    id: int
+    cpus: frozenset[int]
+    memory_mib: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,3 +348,9 @@ class HostFacts:
     disk_used_gib: int
     #: The Engine's release, as in ``20.10.24+dfsg1``.
     engine_version: str
+    #: Of [compute]; empty for all, and for none.
+    shared_cpus: frozenset[int] = frozenset()
+    dedicated_cpus: frozenset[int] = frozenset()
+    #: The kernel's words, such as avx2.
+    cpu_flags: frozenset[str] = frozenset()
+    nodes: tuple[NumaNode, ...] = ()

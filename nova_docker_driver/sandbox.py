@@ -20,6 +20,7 @@ few hundred bytes, so that no registry is needed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import contextlib
 import hashlib
 import io
@@ -118,13 +119,14 @@ class Sandboxes:
         return _sandbox(container, instance_uuid)
 
     def make(self, instance_uuid: str, hostname: str,
-             policy: models.Policy) -> models.Sandbox:
+             policy: models.Policy,
+             sysctls: Mapping[str, str] | None = None) -> models.Sandbox:
         """A new, running sandbox; a lost attempt's one is replaced.
 
         :raises ForeignContainer: if its name is another's
         """
         wanted = spec.sandbox(instance_uuid, hostname, self._ensure_image(),
-                              policy)
+                              policy, sysctls)
         try:
             container_id = self._engine.create(wanted)
         except errors.NameConflict:
@@ -136,7 +138,7 @@ class Sandboxes:
             # The image was removed behind our back.
             self._known_image = None
             wanted = spec.sandbox(instance_uuid, hostname,
-                                  self._ensure_image(), policy)
+                                  self._ensure_image(), policy, sysctls)
             container_id = self._engine.create(wanted)
         return self.start(instance_uuid, container_id)
 

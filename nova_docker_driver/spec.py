@@ -21,17 +21,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import functools
 import hashlib
 import json
 from typing import Any
 
 from nova_docker_driver import errors
+from nova_docker_driver import grants
 from nova_docker_driver import models
 from nova_docker_driver import names
 
 #: The Engine refuses less.
 MINIMUM_MEMORY_MIB = 6
-_PIDS_KEY = 'docker:pids_limit'
+
+#: What a process needs to change its user and own its files, and no more:
+#: the baseline of Kubernetes less MKNOD, AUDIT_WRITE and NET_RAW.
+BASELINE_CAPS = ('CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL',
+                 'NET_BIND_SERVICE', 'SETFCAP', 'SETGID', 'SETPCAP', 'SETUID',
+                 'SYS_CHROOT')
+#: All that ``docker:profile=restricted`` leaves.
+RESTRICTED_CAPS = ('NET_BIND_SERVICE',)
+
+#: The Engine's own default, and what a CPU weighs in shares.
+_SHM_SIZE, _CPU_SHARES = 64 * models.MIB, 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +62,16 @@ class Inputs:
     #: None for a server without ports.
     sandbox: models.Sandbox | None = None
     mounts: tuple[models.Mount, ...] = ()
+    #: Of the root file system.
+    disk_gib: int = 0
+    #: The host's CPUs and memory nodes that are the server's alone.
+    pinned_cpus: frozenset[int] = frozenset()
+    memory_nodes: frozenset[int] = frozenset()
+
+    @functools.cached_property
+    def grants(self) -> grants.Grants:
+        """What the flavor grants."""
+        return grants.parse(self.extra_specs)
 
 
 def build(inputs: Inputs) -> models.ContainerSpec:
@@ -68,7 +90,9 @@ def build(inputs: Inputs) -> models.ContainerSpec:
 def digest(spec: models.ContainerSpec) -> str:
     """Equal for equal containers; what network they are in is left out."""
     fields = dataclasses.asdict(spec)
-    del fields['network_mode'], fields['labels']
+    del fields['network_mode']
+    fields['labels'] = {name: value for name, value in spec.labels.items()
+                        if not names.is_reserved_label(name)}
     canonical = json.dumps(fields, sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -76,8 +100,9 @@ def digest(spec: models.ContainerSpec) -> str:
 def _identity(inputs: Inputs) -> dict[str, Any]:
     return {
         'name': names.container(inputs.instance_uuid),
-        'labels': names.labels(inputs.instance_uuid, names.ROLE_SERVER,
-                               inputs.policy.host),
+        'labels': {**inputs.tenant.labels,
+                   **names.labels(inputs.instance_uuid, names.ROLE_SERVER,
+                                  inputs.policy.host)},
         'image': inputs.image.id,
     }
 
@@ -96,56 +121,230 @@ def _process(inputs: Inputs) -> dict[str, Any]:
                              in sorted(tenant.environment.items())),
         'working_dir': tenant.working_dir,
         'user': tenant.user,
+        'group_add': tenant.group_add,
+        'tty': tenant.tty,
+        'stdin_open': tenant.stdin_open,
+        'init': tenant.init,
+        'stop_signal': tenant.stop_signal,
+        'stop_timeout': tenant.stop_grace_period,
+        'restart': tenant.restart,
         'healthcheck': tenant.healthcheck,
     }
 
 
-def _resources(inputs: Inputs) -> dict[str, Any]:
+def _memory(inputs: Inputs) -> dict[str, Any]:
     if inputs.memory_mib < MINIMUM_MEMORY_MIB:
         raise errors.InvalidSpec(
             f'flavor: {inputs.memory_mib} MiB of memory are too few for a '
             f'container; the least is {MINIMUM_MEMORY_MIB}')
-    pids = inputs.extra_specs.get(_PIDS_KEY)
-    return {
-        'memory': inputs.memory_mib * models.MIB,
-        'swap': inputs.swap_mib * models.MIB,
-        'nano_cpus': inputs.vcpus * 10**9,
-        'pids_limit': int(pids) if pids else inputs.policy.pids_limit,
-    }
+    memory = inputs.memory_mib * models.MIB
+    reservation = inputs.tenant.mem_reservation or 0
+    if reservation > memory:
+        raise errors.InvalidSpec(
+            f'mem_reservation: is more than the {inputs.memory_mib} MiB of '
+            'the flavor')
+    cap = min(inputs.policy.shm_max_size, memory)
+    shm = inputs.tenant.shm_size
+    if shm is not None and shm > cap:
+        raise errors.InvalidSpec(
+            f'shm_size: is more than {cap} bytes, the least of the flavor\'s '
+            'memory and [docker] shm_max_size')
+    return {'memory': memory, 'swap': inputs.swap_mib * models.MIB,
+            'mem_reservation': reservation,
+            'oom_score_adj': inputs.tenant.oom_score_adj,
+            'shm_size': shm or min(_SHM_SIZE, cap)}
+
+
+def _cpus(inputs: Inputs) -> dict[str, Any]:
+    """A hard limit of the flavor's vCPUs, unless the flavor says otherwise."""
+    given = inputs.grants
+    fields: dict[str, Any] = {
+        'cpu_shares': given.cpu_shares or inputs.vcpus * _CPU_SHARES,
+        'cpuset_cpus': _set(inputs.pinned_cpus),
+        'cpuset_mems': _set(inputs.memory_nodes)}
+    if given.cpu_quota:
+        fields.update(cpu_quota=given.cpu_quota,
+                      cpu_period=given.cpu_period or 100_000)
+    elif not given.soft_cpus and not inputs.pinned_cpus:
+        fields['nano_cpus'] = inputs.vcpus * 10**9
+    return fields
+
+
+def _set(numbers: frozenset[int]) -> str:
+    return ','.join(map(str, sorted(numbers)))
+
+
+def _limits(inputs: Inputs) -> dict[str, Any]:
+    given, policy = inputs.grants, inputs.policy
+    block = None
+    if given.disk_rates:
+        if not policy.disk_device:
+            raise errors.Unsupported(
+                'flavor: quota:disk_*: this host does not know the device of '
+                'its Docker Engine')
+        block = models.BlockLimits(policy.disk_device, **given.disk_rates)
+    return {'pids_limit': given.pids_limit or policy.pids_limit,
+            'ulimits': _ulimits(inputs), 'block_limits': block,
+            'disk': inputs.disk_gib * 1024 ** 3 if policy.disk_quota else 0}
+
+
+def _ulimits(inputs: Inputs) -> tuple[models.Ulimit, ...]:
+    """The tenant's below the caps; the flavor's own where it says nothing."""
+    granted = {limit.name: limit for limit in inputs.grants.ulimits}
+    caps = {**inputs.policy.max_ulimits,
+            **{name: limit.hard for name, limit in granted.items()}}
+    for limit in inputs.tenant.ulimits:
+        cap = caps.get(limit.name)
+        if cap is None:
+            raise errors.InvalidSpec(
+                f'ulimits.{limit.name}: the operator allows none; '
+                '[docker] max_ulimits or docker:ulimits of the flavor would')
+        if cap != -1 and (limit.hard == -1 or limit.hard > cap):
+            raise errors.InvalidSpec(
+                f'ulimits.{limit.name}: is more than {cap}, the operator\'s '
+                'cap')
+        granted[limit.name] = limit
+    if 'nofile' not in granted and 'nofile' in caps:
+        granted['nofile'] = models.Ulimit(
+            'nofile', caps['nofile'], caps['nofile'])
+    return tuple(granted[name] for name in sorted(granted))
 
 
 def _security(inputs: Inputs) -> dict[str, Any]:
+    given, policy = inputs.grants, inputs.policy
+    if given.privileged and not policy.allow_privileged:
+        raise errors.InvalidSpec(
+            'flavor: docker:privileged: needs [docker] allow_privileged too')
     return {
+        'privileged': given.privileged,
         'cap_drop': ('ALL',),
-        'cap_add': inputs.policy.allowed_caps,
-        'security_opt': ('no-new-privileges:true',),
+        'cap_add': _capabilities(inputs),
+        'security_opt': ('no-new-privileges:true', *_profiles(inputs)),
+        'read_only': inputs.tenant.read_only or given.restricted,
+        **({'user': _restricted_user(inputs)} if given.restricted else {}),
     }
 
 
+def _capabilities(inputs: Inputs) -> tuple[str, ...]:
+    """The baseline, less what is dropped, plus what was granted and asked."""
+    allowed, given = set(inputs.policy.allowed_caps), inputs.grants
+    beyond = set(given.cap_add) - allowed
+    if beyond:
+        raise errors.InvalidSpec(
+            f'flavor: docker:cap_add: {_listing(beyond)}: not within '
+            '[docker] allowed_caps')
+    own = set(RESTRICTED_CAPS if given.restricted else BASELINE_CAPS) & allowed
+    asked, dropped = set(inputs.tenant.cap_add), set(inputs.tenant.cap_drop)
+    refused = asked - own - set(given.cap_add)
+    if refused:
+        raise errors.InvalidSpec(
+            f'cap_add: {_listing(refused)}: only an operator can grant this, '
+            'by docker:cap_add of the flavor')
+    kept = set() if 'ALL' in dropped else own - dropped
+    return tuple(sorted(kept | asked))
+
+
+def _listing(found: set[str]) -> str:
+    return ', '.join(sorted(found))
+
+
+def _profiles(inputs: Inputs) -> tuple[str, ...]:
+    given, policy = inputs.grants, inputs.policy
+    found = []
+    if given.seccomp_profile:
+        if given.seccomp_profile not in policy.seccomp_profiles:
+            raise errors.Unsupported(
+                f'flavor: docker:seccomp_profile: {given.seccomp_profile}: '
+                'not in [docker] seccomp_profiles of this host')
+        found.append('seccomp='
+                     + policy.seccomp_profiles[given.seccomp_profile])
+    if given.apparmor_profile:
+        if given.apparmor_profile not in policy.apparmor_profiles:
+            raise errors.Unsupported(
+                f'flavor: docker:apparmor_profile: {given.apparmor_profile}: '
+                'not in [docker] apparmor_profiles of this host')
+        found.append(f'apparmor={given.apparmor_profile}')
+    return tuple(found)
+
+
+def _restricted_user(inputs: Inputs) -> str:
+    """A user that is not root; without one, the image's is not trusted."""
+    user = inputs.tenant.user
+    if user is None or user.partition(':')[0] in ('0', 'root'):
+        raise errors.InvalidSpec(
+            'user: docker:profile=restricted of the flavor needs one that is '
+            'not root')
+    return user
+
+
+def _hardware(inputs: Inputs) -> dict[str, Any]:
+    given, policy = inputs.grants, inputs.policy
+    unknown = set(given.devices) - set(policy.devices)
+    if unknown:
+        raise errors.Unsupported(
+            f'flavor: docker:devices: {_listing(unknown)}: not in [docker] '
+            'devices of this host')
+    if given.runtime and given.runtime not in policy.allowed_runtimes:
+        raise errors.Unsupported(
+            f'flavor: docker:runtime: {given.runtime}: not in [docker] '
+            'allowed_runtimes of this host')
+    return {'devices': tuple(policy.devices[name] for name in given.devices),
+            'gpus': given.gpus, 'runtime': given.runtime,
+            'userns_mode': 'host' if given.host_users else ''}
+
+
 def _network(inputs: Inputs) -> dict[str, Any]:
+    own, networks = split_sysctls(inputs.tenant.sysctls)
     if inputs.sandbox is None:
         return {'network_mode': 'none', 'hostname': inputs.hostname,
-                'sysctls': {}}
+                'sysctls': {**own, **networks}}
     # A container that joins a namespace cannot have these of its own.
     return {'network_mode': f'container:{inputs.sandbox.container_id}',
-            'hostname': None, 'sysctls': {}}
+            'hostname': None, 'sysctls': own}
+
+
+def split_sysctls(sysctls: Mapping[str, str]
+                  ) -> tuple[dict[str, str], dict[str, str]]:
+    """Those of the process's own namespaces, and those of its network."""
+    networks = {name: value for name, value in sysctls.items()
+                if name.startswith('net.')}
+    return ({name: value for name, value in sysctls.items()
+             if name not in networks}, networks)
 
 
 def _files(inputs: Inputs) -> dict[str, Any]:
-    return {'mounts': inputs.mounts}
+    taken = [mount.target for mount in inputs.mounts]
+    for target in (*inputs.tenant.tmpfs, *inputs.tenant.volumes):
+        if target in taken:
+            raise errors.InvalidSpec(
+                f'volumes: {target}: there is a file of configs or secrets')
+    return {'mounts': inputs.mounts, 'tmpfs': dict(inputs.tenant.tmpfs),
+            'volumes': inputs.tenant.volumes}
 
 
 def _logging(inputs: Inputs) -> dict[str, Any]:
-    return {'log_max_size': inputs.policy.log_max_size,
-            'log_max_files': inputs.policy.log_max_files}
+    given, policy, tenant = inputs.grants, inputs.policy, inputs.tenant
+    size = given.log_max_size or policy.log_max_size
+    files = given.log_max_files or policy.log_max_files
+    for key, asked, cap in (
+            ('max-size', tenant.log_max_size, size),
+            ('max-file', tenant.log_max_files, files)):
+        if asked is not None and asked > cap:
+            raise errors.InvalidSpec(
+                f'logging.options.{key}: is more than {cap}, the operator\'s '
+                'cap')
+    return {'log_max_size': max(1, tenant.log_max_size or size),
+            'log_max_files': tenant.log_max_files or files}
 
 
 _CONTRIBUTORS: tuple[Callable[[Inputs], dict[str, Any]], ...] = (
-    _identity, _process, _resources, _security, _network, _files, _logging)
+    _identity, _process, _memory, _cpus, _limits, _security, _hardware,
+    _network, _files, _logging)
 
 
 def sandbox(instance_uuid: str, hostname: str, image: str,
-            policy: models.Policy) -> models.ContainerSpec:
+            policy: models.Policy, sysctls: Mapping[str, str] | None = None
+            ) -> models.ContainerSpec:
     """The container that holds a server's network namespace and only waits.
 
     It has no capability, next to no memory and no command of a tenant's.
@@ -153,18 +352,14 @@ def sandbox(instance_uuid: str, hostname: str, image: str,
     return models.ContainerSpec(
         name=names.sandbox(instance_uuid),
         labels=names.labels(instance_uuid, names.ROLE_SANDBOX, policy.host),
-        image=image,
-        network_mode='none', hostname=hostname,
-        entrypoint=None, command=None, environment=(), working_dir=None,
-        user=None, healthcheck=None,
+        image=image, network_mode='none', hostname=hostname,
         # One process runs here, but the runtime's own threads count before
         # it begins; with a limit of 4, starts failed now and then.
-        memory=16 * models.MIB, swap=0, nano_cpus=10**8, pids_limit=64,
-        cap_drop=('ALL',), cap_add=(),
-        security_opt=('no-new-privileges:true',), mounts=(),
-        # Without these the namespace refuses IPv6 addresses.
-        sysctls={'net.ipv6.conf.all.disable_ipv6': '0',
+        memory=16 * models.MIB, nano_cpus=10**8, pids_limit=64,
+        security_opt=('no-new-privileges:true',), read_only=True,
+        sysctls={**(sysctls or {}),
+                 # Without these the namespace refuses IPv6 addresses.
+                 'net.ipv6.conf.all.disable_ipv6': '0',
                  'net.ipv6.conf.default.disable_ipv6': '0',
                  # Addresses come from Neutron, not from advertisements.
-                 'net.ipv6.conf.default.accept_ra': '0'},
-        log_max_size=models.MIB, log_max_files=1)
+                 'net.ipv6.conf.default.accept_ra': '0'})

@@ -28,73 +28,96 @@ from collections.abc import Hashable, Mapping
 import functools
 import json
 from pathlib import Path
-import re
-import shlex
 from typing import Any
 
 import jsonschema
 import yaml
 
+from nova_docker_driver import composekeys
 from nova_docker_driver import errors
 from nova_docker_driver import models
+from nova_docker_driver import specvalues
 
-HEADER = '#docker-config'
+HEADER = specvalues.HEADER
 
-#: Keys of a Compose service that only an operator can grant.
-_OPERATORS = frozenset((
-    'blkio_config', 'cap_add', 'cgroup', 'cgroup_parent', 'cpu_rt_period',
-    'cpu_rt_runtime', 'cpuset', 'credential_spec', 'device_cgroup_rules',
-    'devices', 'gpus', 'ipc', 'isolation', 'oom_kill_disable', 'pid',
-    'pids_limit', 'privileged', 'runtime', 'security_opt', 'storage_opt',
-    'userns_mode', 'uts'))
-
-#: Keys of a Compose service for which Nova has another way.
-_ELSEWHERE = {
-    'build': 'build the image beforehand and upload it to Glance',
-    'container_name': 'set the name of the server',
-    'cpu_count': 'choose a flavor',
-    'cpu_shares': 'choose a flavor',
-    'cpus': 'choose a flavor',
-    'deploy': 'choose a flavor, or let Heat make several servers',
-    'domainname': 'set the dns_domain of the network',
-    'hostname': 'set the hostname of the server',
-    'links': 'use the addresses of Neutron ports',
-    'mac_address': 'set it on the Neutron port',
-    'mem_limit': 'choose a flavor',
-    'memswap_limit': 'choose a flavor',
-    'network_mode': 'choose Neutron networks or ports',
-    'networks': 'choose Neutron networks or ports',
-    'ports': 'use a floating IP and security groups',
-    'pull_policy': 'images come from Glance',
-    'scale': 'let Heat make several servers',
-}
-
-_DURATION = re.compile(
-    r'(?=.)(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m(?!s))?'
-    r'(?:(?P<s>\d+(?:\.\d+)?)s)?(?:(?P<ms>\d+)ms)?(?:(?P<us>\d+)us)?')
-_UNITS = {'h': 3600 * models.SECOND, 'm': 60 * models.SECOND,
-          's': models.SECOND, 'ms': models.SECOND // 1000,
-          'us': models.SECOND // 1_000_000}
-
-# A check costs the host, outside of the server's own limits.
-MIN_INTERVAL = 1 * models.SECOND
-MIN_TIMEOUT = models.SECOND // 1000
+_IMAGE_PREFIX = 'docker_'
+#: What belongs to a server, not to an image.
+_NOT_OF_IMAGES = frozenset(('image', 'configs', 'secrets', 'volumes',
+                            'x-nova', 'labels', 'extra_hosts'))
+#: Nova keeps so many characters of an image's property, without a word.
+_CUT = 255
 
 
-def parse(user_data: str | None) -> models.TenantSpec:
-    """The specification in a server's user_data.
+def parse(user_data: str | None,
+          image_properties: Mapping[str, str] | None = None
+          ) -> models.TenantSpec:
+    """The specification in a server's user_data, over its image's defaults.
 
     :param user_data: base64, as Nova has it
+    :param image_properties: of the Glance image, as Nova keeps them
     :raises InvalidSpec: naming the key and the reason
     """
+    own = _document(user_data)
+    defaults = _image_document(image_properties or {})
+    if 'entrypoint' in own:
+        # As for the image itself: a new entry point drops its command.
+        defaults.pop('command', None)
+    return specvalues.tenant_spec({**defaults, **own})
+
+
+def _document(user_data: str | None) -> dict[str, Any]:
     text = _decoded(user_data)
     first, _, rest = text.partition('\n')
     if first.strip() != HEADER:
-        return models.TenantSpec()
+        return {}
     document = _mapping(rest)
     _refuse_unsupported(document)
     _validate(document)
-    return _spec(document)
+    return document
+
+
+def _image_document(properties: Mapping[str, str]) -> dict[str, Any]:
+    """What an image's author says under the names ``docker_<key>``."""
+    found: dict[str, Any] = {}
+    if properties.get('os_command_line'):
+        found['command'] = _whole('os_command_line',
+                                  properties['os_command_line'])
+    for name, value in properties.items():
+        if not name.startswith(_IMAGE_PREFIX):
+            continue
+        key = name.removeprefix(_IMAGE_PREFIX)
+        if key in _NOT_OF_IMAGES or key not in schema()['properties']:
+            raise errors.InvalidSpec(
+                f'image property {name}: an image cannot set this')
+        found[key] = _property(name, key, _whole(name, value))
+    try:
+        _validate(found)
+        specvalues.tenant_spec(found)
+    except errors.InvalidSpec as error:
+        raise errors.InvalidSpec(
+            str(error).replace(HEADER, 'image property docker_*', 1)
+        ) from None
+    return found
+
+
+def _whole(name: str, value: str) -> str:
+    if len(value) >= _CUT:
+        raise errors.InvalidSpec(
+            f'image property {name}: is longer than {_CUT - 1} characters; '
+            'Nova would cut it')
+    return value
+
+
+def _property(name: str, key: str, text: str) -> Any:
+    """A property is a text; what is no text itself is written as YAML."""
+    kinds = schema()['properties'][key].get('type', 'string')
+    if 'string' in kinds and not text.startswith(('[', '{')):
+        return text
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise errors.InvalidSpec(
+            f'image property {name}: not YAML') from None
 
 
 def _decoded(user_data: str | None) -> str:
@@ -138,8 +161,14 @@ class _Loader(yaml.SafeLoader):
 def _mapping(text: str) -> dict[str, Any]:
     try:
         document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        # Not the whole error: it quotes the text, which may be secret.
+        line = error.problem_mark.line + 2 if error.problem_mark else '?'
+        raise errors.InvalidSpec(
+            f'{HEADER}: not YAML: line {line}: {error.problem}') from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise errors.InvalidSpec(f'{HEADER}: not YAML: {error}') from error
+        raise errors.InvalidSpec(
+            f'{HEADER}: not YAML: {type(error).__name__}') from None
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -149,117 +178,68 @@ def _mapping(text: str) -> dict[str, Any]:
 
 def _refuse_unsupported(document: Mapping[Any, Any]) -> None:
     for key in document:
-        if key in _OPERATORS:
+        if key in composekeys.OPERATORS:
             raise errors.InvalidSpec(
-                f'{HEADER}: {key}: only an operator can grant this')
-        if key in _ELSEWHERE:
+                f'{HEADER}: {key}: only an operator can grant this, by '
+                f'{composekeys.OPERATORS[key]}')
+        if key in composekeys.ELSEWHERE:
             raise errors.InvalidSpec(
-                f'{HEADER}: {key}: not here: {_ELSEWHERE[key]}')
-        if key not in _schema()['properties']:
-            raise errors.InvalidSpec(f'{HEADER}: {key}: unknown key')
+                f'{HEADER}: {key}: not here: {composekeys.ELSEWHERE[key]}')
+        if key not in schema()['properties']:
+            raise errors.InvalidSpec(
+                f'{HEADER}: {str(key)[:64]!r}: unknown key')
 
 
 @functools.cache
-def _schema() -> dict[str, Any]:
+def schema() -> dict[str, Any]:
+    """The published schema of the specification."""
     file = Path(__file__).with_name('container_spec.schema.json')
-    schema: dict[str, Any] = json.loads(file.read_text())
-    return schema
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
 
 
 def _validate(document: Mapping[str, Any]) -> None:
-    validator = jsonschema.Draft202012Validator(_schema())
+    validator = jsonschema.Draft202012Validator(schema())
     error = jsonschema.exceptions.best_match(validator.iter_errors(document))
-    if error is None:
-        return
-    where = '.'.join(str(part) for part in error.absolute_path)
-    raise errors.InvalidSpec(f'{HEADER}: {where or "mapping"}: '
-                             f'{error.message}')
-
-
-def _spec(document: Mapping[str, Any]) -> models.TenantSpec:
-    extension = document.get('x-nova', {})
-    spec = models.TenantSpec(
-        command=_words('command', document.get('command')),
-        entrypoint=_words('entrypoint', document.get('entrypoint')),
-        environment=_environment(document.get('environment', {})),
-        working_dir=document.get('working_dir'),
-        user=_text(document.get('user')),
-        healthcheck=_healthcheck(document.get('healthcheck')),
-        wait_for=extension.get('wait_for', 'running'),
-        wait_timeout=extension.get('wait_timeout', 300))
-    if spec.wait_for == 'healthy' and spec.healthcheck is None:
+    if error is not None:
         raise errors.InvalidSpec(
-            f'{HEADER}: x-nova.wait_for: healthy needs a healthcheck')
-    return spec
+            f'{HEADER}: {_where(error)}: {_reason(error)}')
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+def _where(error: jsonschema.ValidationError) -> str:
+    return '.'.join(str(part)[:64] for part in error.absolute_path) or 'keys'
 
 
-def _words(key: str, value: str | list[str] | None
-           ) -> tuple[str, ...] | None:
-    """A command line: a list, or a text that is split like a shell would."""
-    if value is None:
-        return None
-    if isinstance(value, list):
-        return tuple(value)
-    try:
-        return tuple(shlex.split(value))
-    except ValueError as error:
-        raise errors.InvalidSpec(f'{HEADER}: {key}: {error}') from error
-
-
-def _environment(value: Mapping[str, Any] | list[str]) -> dict[str, str]:
-    if isinstance(value, list):
-        pairs = [entry.partition('=') for entry in value]
-        return {name: text for name, _, text in pairs}
-    return {name: _scalar(entry) for name, entry in value.items()
-            if entry is not None}
-
-
-def _scalar(value: Any) -> str:
-    if isinstance(value, bool):
-        return 'true' if value else 'false'
-    return str(value)
-
-
-def _healthcheck(value: Mapping[str, Any] | None
-                 ) -> models.Healthcheck | None:
-    if value is None or value.get('disable') or value.get('test') == ['NONE']:
-        return None
-    test = value.get('test')
-    if test is None:
-        raise errors.InvalidSpec(f'{HEADER}: healthcheck.test: is missing')
-    if isinstance(test, str):
-        test = ['CMD-SHELL', test]
-    elif test[0] not in ('CMD', 'CMD-SHELL') or len(test) < 2:
-        raise errors.InvalidSpec(
-            f'{HEADER}: healthcheck.test: a list begins with CMD or '
-            'CMD-SHELL and goes on with a command')
-    return models.Healthcheck(
-        test=tuple(test),
-        interval=_at_least(MIN_INTERVAL, 'interval', value),
-        timeout=_at_least(MIN_TIMEOUT, 'timeout', value),
-        start_period=_at_least(MIN_TIMEOUT, 'start_period', value),
-        retries=value.get('retries', 0))
-
-
-def _at_least(floor: int, key: str, value: Mapping[str, Any]) -> int:
-    if value.get(key) is None:
-        return 0
-    return max(floor, duration(f'healthcheck.{key}', str(value[key])))
-
-
-def duration(key: str, text: str) -> int:
-    """Nanoseconds of a Compose duration such as ``1m30s``.
-
-    :raises InvalidSpec: if it is not one
-    """
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise errors.InvalidSpec(
-            f'{HEADER}: {key}: {text!r} is not a duration such as 1m30s')
-    return int(sum(float(number) * _UNITS[unit]
-                   for unit, number in match.groupdict().items()
-                   if number is not None))
+def _reason(error: jsonschema.ValidationError) -> str:
+    """Why a value is refused, without the value: it may be secret."""
+    wanted: Any = error.validator_value
+    schema_of_it: Any = error.schema
+    instance: Any = error.instance
+    match error.validator:
+        case 'pattern':
+            return str(schema_of_it.get('x-reason', 'has a wrong form'))
+        case 'type':
+            kinds = [wanted] if isinstance(wanted, str) else wanted
+            return f'is not of type {" or ".join(kinds)}'
+        case 'enum':
+            return f'is none of {", ".join(map(str, wanted))}'
+        case 'maxLength':
+            return f'is longer than {wanted} characters'
+        case 'minLength' | 'minItems':
+            return 'is empty'
+        case 'maxItems' | 'maxProperties':
+            return f'has more than {wanted} entries'
+        case 'minimum':
+            return f'is less than {wanted}'
+        case 'maximum':
+            return f'is more than {wanted}'
+        case 'required':
+            missing = [name for name in wanted if name not in instance]
+            return f'lacks {" and ".join(missing)}'
+        case 'additionalProperties':
+            known = schema_of_it.get('properties', {})
+            unknown = [str(name)[:64] for name in instance
+                       if name not in known]
+            return f'{", ".join(unknown)}: unknown'
+        case _:
+            return 'has a wrong form'

@@ -30,8 +30,8 @@ import docker
 import docker.errors
 
 from lab import layout as lab_layout
-from nova_docker_driver import conf
 from nova_docker_driver import names
+from nova_docker_driver import spec
 
 
 def engine() -> docker.APIClient:
@@ -87,7 +87,7 @@ def excesses(client: docker.APIClient, container_id: str,
     problems = []
     if host['Privileged']:
         problems.append('it is privileged')
-    if set(host['CapAdd'] or ()) - set(conf.DEFAULT_CAPS):
+    if set(host['CapAdd'] or ()) - set(spec.BASELINE_CAPS):
         problems.append(f'it has the capabilities {host["CapAdd"]}')
     if host['CapDrop'] != ['ALL']:
         problems.append('it keeps capabilities of the default')

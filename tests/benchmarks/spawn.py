@@ -37,7 +37,6 @@ from nova import objects
 
 from lab import container_images
 from nova_docker_driver import archive
-from nova_docker_driver import conf
 from nova_docker_driver import engine
 from nova_docker_driver import guestfiles
 from nova_docker_driver import images
@@ -94,7 +93,7 @@ class Bench:
 
     def __init__(self, files: Path) -> None:
         self.engine = engine.Engine('unix:///var/run/docker.sock', 60, 60)
-        self.policy = models.Policy('bench', 64, conf.DEFAULT_CAPS,
+        self.policy = models.Policy('bench', 64, spec.BASELINE_CAPS,
                                     models.MIB, 1)
         self.tag = names.image_tag(IMAGE_ID)
         self.engine.load(archive.rewrite(
@@ -110,8 +109,9 @@ class Bench:
     def instance(self) -> objects.Instance:
         return objects.Instance(
             uuid=str(uuid.uuid4()), hostname='web', task_state=None,
+            system_metadata={}, numa_topology=None,
             user_data=USER_DATA, flavor=objects.Flavor(
-                memory_mb=64, vcpus=1, swap=0, ephemeral_gb=0,
+                memory_mb=64, vcpus=1, swap=0, ephemeral_gb=0, root_gb=1,
                 extra_specs={}))
 
     def driver(self, instance: objects.Instance, ports: bool) -> None:

@@ -23,7 +23,6 @@ import uuid
 from nova import objects
 
 from lab import container_images
-from nova_docker_driver import conf
 from nova_docker_driver import engine
 from nova_docker_driver import guestfiles
 from nova_docker_driver import images
@@ -32,6 +31,7 @@ from nova_docker_driver import models
 from nova_docker_driver import names
 from nova_docker_driver import network
 from nova_docker_driver import sandbox
+from nova_docker_driver import spec
 from tests import conservation
 
 ENDPOINT = 'unix:///var/run/docker.sock'
@@ -67,7 +67,7 @@ class ContainerCase(unittest.TestCase):
         self.engine = engine.Engine(ENDPOINT, 60, 60)
         self.glance = Glance(container_images.busybox())
         self.network = mock.create_autospec(network.Network, instance=True)
-        self.policy = models.Policy('functional', 64, conf.DEFAULT_CAPS,
+        self.policy = models.Policy('functional', 64, spec.BASELINE_CAPS,
                                     models.MIB, 1)
         self.lifecycle = lifecycle.Lifecycle(
             self.engine, images.Images(self.engine, self.glance),
@@ -89,10 +89,11 @@ class ContainerCase(unittest.TestCase):
     def instance(self, user_data='', memory=64, **extra_specs):
         instance = objects.Instance(
             uuid=str(uuid.uuid4()), hostname='web', task_state=None,
+            system_metadata={}, numa_topology=None,
             user_data=base64.b64encode(
                 f'#docker-config\n{user_data}'.encode()).decode(),
             flavor=objects.Flavor(
-                memory_mb=memory, vcpus=1, swap=0, ephemeral_gb=0,
+                memory_mb=memory, vcpus=1, swap=0, ephemeral_gb=0, root_gb=1,
                 extra_specs={f'docker:{key}': value for key, value
                              in extra_specs.items()}))
         self.made.append(instance)

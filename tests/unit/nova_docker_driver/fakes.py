@@ -29,6 +29,7 @@ HOST = 'c1'
 
 def policy(**changes):
     values = dict(host=HOST, pids_limit=512, allowed_caps=('CHOWN', 'KILL'),
+                  max_ulimits={'nofile': 1024},
                   log_max_size=models.MIB, log_max_files=2)
     return models.Policy(**{**values, **changes})
 
@@ -36,6 +37,7 @@ def policy(**changes):
 def instance(user_data='', **changes):
     values = dict(
         uuid=UUID, hostname='web', task_state=None, metadata={},
+        system_metadata={}, numa_topology=None,
         user_data=base64.b64encode(user_data.encode()).decode(),
         flavor=objects.Flavor(memory_mb=64, vcpus=1, swap=0, ephemeral_gb=0,
                               root_gb=1, extra_specs={}))

@@ -28,10 +28,10 @@ import nova_docker_driver
 from nova_docker_driver import driver
 from nova_docker_driver import errors
 from nova_docker_driver import events
-from nova_docker_driver import extra_specs
 from nova_docker_driver import health
 from nova_docker_driver import models
 from nova_docker_driver import names
+from nova_docker_driver import spec
 from nova_docker_driver import vif_entry
 from tests.unit.nova_docker_driver import fakes
 
@@ -64,15 +64,25 @@ class TestContract(unittest.TestCase):
     def test_capabilities_are_claimed_one_by_one(self):
         claimed = {name for name, value
                    in driver.DockerDriver.capabilities.items() if value}
-        self.assertEqual({'supports_image_type_raw'}, claimed)
+        self.assertEqual({'supports_image_type_raw', 'supports_pcpus'}, claimed)
 
     def test_a_mistyped_extra_spec_is_refused(self):
-        names_ = {validator.name for validator in extra_specs.register()}
-        self.assertEqual({'docker:pids_limit'}, names_)
         validators.load_validators()
-        validators.validate('docker:pids_limit', '5')
+        for name, value in (
+                ('pids_limit', '5'), ('cap_add', 'NET_RAW,CAP_SYS_NICE'),
+                ('privileged', 'true'), ('devices', 'fuse,kvm'),
+                ('gpus', 'all'), ('runtime', 'runsc'),
+                ('seccomp_profile', 'audit'), ('log_max_size', '20'),
+                ('ulimits', 'nofile=1024:4096,core=0'), ('userns', 'host'),
+                ('profile', 'restricted'), ('cpu_limit', 'soft')):
+            validators.validate(f'docker:{name}', value)
         for name, value in (('docker:pids_limit', '0'),
-                            ('docker:privilegd', 'true')):
+                            ('docker:privilegd', 'true'),
+                            ('docker:privileged', 'perhaps'),
+                            ('docker:cap_add', 'NET RAW'),
+                            ('docker:ulimits', 'nofile'),
+                            ('docker:profile', 'none'),
+                            ('docker:gpus', '-1')):
             with self.assertRaises(exception.ValidationError):
                 validators.validate(name, value)
 
@@ -136,8 +146,11 @@ class TestFacade(unittest.TestCase):
         self.assertEqual('c1', found['hypervisor_hostname'])
         tree = mock.Mock()
         tree.data.return_value.inventory = {}
+        tree.data.return_value.traits = {'HW_CPU_X86_OLD', 'CUSTOM_MINE'}
         self.driver.update_provider_tree(tree, 'c1')
         self.assertIn('VCPU', tree.update_inventory.call_args[0][1])
+        self.assertIn('HW_ARCH_X86_64', tree.add_traits.call_args[0])
+        tree.remove_traits.assert_called_once_with('c1', 'HW_CPU_X86_OLD')
         self.assertEqual(1, self.engine.calls.count('facts'))
 
     def test_the_service_starts_and_stops(self):
@@ -156,12 +169,12 @@ class TestFacade(unittest.TestCase):
             self.driver.init_host('c7')
 
     def test_a_weakening_is_logged(self):
-        caps = [*driver.conf.DEFAULT_CAPS, 'NET_RAW']
+        caps = [*spec.BASELINE_CAPS, 'NET_RAW']
         with self.assertLogs(driver.LOG.logger, 'WARNING') as logs:
             driver.CONF.set_override('allowed_caps', caps, 'docker')
             self.addCleanup(driver.CONF.clear_override, 'allowed_caps',
                             'docker')
-            driver._log_weaknesses()
+            self.driver._report('c1')
         self.assertIn('CAP_NET_RAW', logs.output[0])
 
     def test_refusals_that_do_no_damage(self):
@@ -330,17 +343,20 @@ class TestLayering(unittest.TestCase):
     """Imports point one way."""
 
     ROWS = (
-        ('vif_entry', 'extra_specs'),
+        ('vif_entry', 'extra_specs', 'composekeys'),
         ('models', 'errors', 'names'),
-        ('states', 'conf', 'archive', 'userspec', 'spec', 'inventory',
-         'guestfiles', 'netns'),
+        ('units', 'grants', 'inventory', 'states', 'archive', 'netns',
+         'guestfiles'),
+        ('specvalues', 'spec'),
+        ('userspec', 'conf', 'hardening'),
         ('engine',),
         ('sandbox', 'network', 'images', 'hostinfo', 'events', 'health'),
         ('lifecycle',),
-        ('driver',),
+        ('driver', 'check'),
     )
-    PURE = ('models', 'names', 'states', 'archive', 'userspec', 'spec',
-            'inventory')
+    PURE = ('models', 'names', 'states', 'archive', 'composekeys', 'units',
+            'grants', 'specvalues', 'userspec', 'spec', 'inventory',
+            'hardening')
     IMPURE = {'os', 'time', 'socket', 'subprocess', 'docker', 'requests',
               'oslo_config', 'oslo_log', 'threading'}
 

@@ -71,7 +71,7 @@ class TestMeaning(unittest.TestCase):
 
     def test_the_hosts_file_names_the_server(self):
         self.assertIn('10.0.0.11 web\n',
-                      guestfiles._hosts('web', ['10.0.0.11']))
+                      guestfiles._hosts('web', ['10.0.0.11'], ()))
         self.assertEqual(set(), guestfiles.GuestFiles(
             mock.Mock(exists=lambda: False)).instance_uuids())
 

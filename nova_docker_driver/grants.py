@@ -1,0 +1,166 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What an operator grants by a flavor: extra specs to values. Pure.
+
+``extra_specs.py`` validates the same keys when the flavor is made; an
+operator's own database or an older nova-api may let a wrong one through, so
+that every value is read with the same care here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import dataclasses
+import re
+
+from oslo_utils import strutils
+
+from nova_docker_driver import errors
+from nova_docker_driver import models
+
+BASELINE, RESTRICTED = PROFILES = ('baseline', 'restricted')
+HARD, SOFT = CPU_LIMITS = ('hard', 'soft')
+
+#: Also the validators' patterns.
+NAMES = r'^[A-Za-z0-9_.-]+(,[A-Za-z0-9_.-]+)*$'
+ULIMITS = r'^[a-z]+=-?\d+(:-?\d+)?(,[a-z]+=-?\d+(:-?\d+)?)*$'
+
+_DISK_RATES = {
+    'read_bytes': ('quota:disk_read_bytes_sec', 'quota:disk_total_bytes_sec'),
+    'write_bytes': ('quota:disk_write_bytes_sec',
+                    'quota:disk_total_bytes_sec'),
+    'read_operations': ('quota:disk_read_iops_sec',
+                        'quota:disk_total_iops_sec'),
+    'write_operations': ('quota:disk_write_iops_sec',
+                         'quota:disk_total_iops_sec'),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Grants:
+    """What a flavor gives and bounds beyond memory, CPUs and disk."""
+
+    cap_add: tuple[str, ...] = ()
+    privileged: bool = False
+    #: Aliases of the operator's configuration.
+    devices: tuple[str, ...] = ()
+    #: -1 for all; None without.
+    gpus: int | None = None
+    runtime: str | None = None
+    seccomp_profile: str | None = None
+    apparmor_profile: str | None = None
+    pids_limit: int | None = None
+    #: Bytes and number.
+    log_max_size: int | None = None
+    log_max_files: int | None = None
+    ulimits: tuple[models.Ulimit, ...] = ()
+    host_users: bool = False
+    restricted: bool = False
+    soft_cpus: bool = False
+    cpu_shares: int = 0
+    #: Microseconds.
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    #: By the fields of BlockLimits; empty without a limit.
+    disk_rates: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+def parse(extra_specs: Mapping[str, str]) -> Grants:
+    """The grants of a flavor.
+
+    :raises InvalidSpec: naming the extra spec that cannot be
+    """
+    read = _Reader(extra_specs)
+    return Grants(
+        cap_add=tuple(name.upper().removeprefix('CAP_') for name
+                      in read.names('docker:cap_add')),
+        privileged=read.boolean('docker:privileged'),
+        devices=read.names('docker:devices'),
+        gpus=read.gpus('docker:gpus'),
+        runtime=read.name('docker:runtime'),
+        seccomp_profile=read.name('docker:seccomp_profile'),
+        apparmor_profile=read.name('docker:apparmor_profile'),
+        pids_limit=read.number('docker:pids_limit'),
+        log_max_size=read.mebibytes('docker:log_max_size'),
+        log_max_files=read.number('docker:log_max_files'),
+        ulimits=read.ulimits('docker:ulimits'),
+        host_users=read.choice('docker:userns', ('host', 'remap')) == 'host',
+        restricted=read.choice('docker:profile', PROFILES) == RESTRICTED,
+        soft_cpus=read.choice('docker:cpu_limit', CPU_LIMITS) == SOFT,
+        cpu_shares=read.number('quota:cpu_shares') or 0,
+        cpu_period=read.number('quota:cpu_period') or 0,
+        cpu_quota=read.number('quota:cpu_quota') or 0,
+        disk_rates=read.disk_rates())
+
+
+class _Reader:
+    """Reads extra specs, naming the one that is wrong."""
+
+    def __init__(self, extra_specs: Mapping[str, str]) -> None:
+        self._specs = extra_specs
+
+    def _match(self, key: str, pattern: str, form: str) -> str | None:
+        text = self._specs.get(key)
+        if text is None:
+            return None
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise errors.InvalidSpec(f'flavor: {key}: is not {form}')
+        return text
+
+    def name(self, key: str) -> str | None:
+        return self._match(key, '[A-Za-z0-9_.-]+', 'a name')
+
+    def names(self, key: str) -> tuple[str, ...]:
+        text = self._match(key, NAMES, 'a list of names')
+        return tuple(text.split(',')) if text else ()
+
+    def number(self, key: str) -> int | None:
+        text = self._match(key, r'\d{1,18}', 'a number')
+        return None if text is None else int(text)
+
+    def mebibytes(self, key: str) -> int | None:
+        found = self.number(key)
+        return None if found is None else found * models.MIB
+
+    def boolean(self, key: str) -> bool:
+        try:
+            return bool(strutils.bool_from_string(
+                self._specs.get(key, 'false'), strict=True))
+        except ValueError:
+            raise errors.InvalidSpec(
+                f'flavor: {key}: is neither true nor false') from None
+
+    def choice(self, key: str, among: tuple[str, ...]) -> str | None:
+        return self._match(key, '|'.join(among), ' or '.join(among))
+
+    def gpus(self, key: str) -> int | None:
+        text = self._match(key, r'all|\d{1,4}', 'a number or all')
+        return None if text is None else -1 if text == 'all' else int(text)
+
+    def ulimits(self, key: str) -> tuple[models.Ulimit, ...]:
+        text = self._match(key, ULIMITS, 'a list such as nofile=1024:4096')
+        found = []
+        for entry in (text or '').split(',') if text else ():
+            name, _, limits = entry.partition('=')
+            soft, _, hard = limits.partition(':')
+            found.append(models.Ulimit(name, int(soft), int(hard or soft)))
+        return tuple(found)
+
+    def disk_rates(self) -> dict[str, int]:
+        found = {}
+        for field, keys in _DISK_RATES.items():
+            rates = [rate for rate in map(self.number, keys) if rate]
+            if rates:
+                found[field] = min(rates)
+        return found
