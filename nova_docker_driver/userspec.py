@@ -145,6 +145,17 @@ class _Loader(yaml.SafeLoader):
                 f'{HEADER}: YAML aliases are not supported')
         return super().compose_node(parent, index)
 
+    def construct_scalar(self, node: Any) -> Any:
+        # JSON writes a character beyond the first plane as two escapes,
+        # which YAML takes for two characters.
+        text = super().construct_scalar(node)
+        try:
+            return text.encode('utf-16', 'surrogatepass').decode('utf-16')
+        except UnicodeDecodeError:
+            raise errors.InvalidSpec(
+                f'{HEADER}: line {node.start_mark.line + 2}: half of a '
+                'character') from None
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False
                           ) -> dict[Hashable, Any]:
         seen = set()

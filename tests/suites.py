@@ -84,6 +84,8 @@ def main(arguments: list[str]) -> int:
     layout = lab_layout.Layout.from_environment()
     os.environ['PATH'] = f'{layout.bin}:{os.environ["PATH"]}'
     os.environ.setdefault('PYTHONWARNINGS', 'ignore')
+    if arguments == ['full']:
+        os.environ.setdefault('NOVA_DOCKER_EXAMPLES', '20000')
     outcomes = []
     for suite in _chosen(arguments):
         print(f'\n=== {suite.name}', flush=True)

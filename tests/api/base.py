@@ -133,7 +133,7 @@ class ApiCase(integrated_helpers._IntegratedTestBase):
 
     def flavor(self, memory=64, vcpus=1, disk=1, swap=0, **extra_specs):
         made = self.admin_api.post_flavor({'flavor': {
-            'name': self.id()[-20:], 'ram': memory, 'vcpus': vcpus,
+            'name': str(uuid.uuid4()), 'ram': memory, 'vcpus': vcpus,
             'disk': disk, 'swap': swap}})
         if extra_specs:
             self.admin_api.post_extra_spec(
@@ -147,6 +147,12 @@ class ApiCase(integrated_helpers._IntegratedTestBase):
         handle = self.engine.exec_create(
             names.container(server['id']), list(command))
         return self.engine.exec_start(handle['Id']).decode()
+
+    def until(self, check, patience=30):
+        deadline = time.monotonic() + patience
+        while not check():
+            self.assertLess(time.monotonic(), deadline, 'it does not come')
+            time.sleep(0.1)
 
     # -- checks -------------------------------------------------------------
 

@@ -64,7 +64,8 @@ class TestContract(unittest.TestCase):
     def test_capabilities_are_claimed_one_by_one(self):
         claimed = {name for name, value
                    in driver.DockerDriver.capabilities.items() if value}
-        self.assertEqual({'supports_image_type_raw', 'supports_pcpus'}, claimed)
+        self.assertEqual({'supports_image_type_raw', 'supports_pcpus'},
+                         claimed)
 
     def test_a_mistyped_extra_spec_is_refused(self):
         validators.load_validators()

@@ -1,0 +1,210 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The container specification through the Nova API, seen from inside.
+
+Each key that is honoured is asserted on the running process.
+"""
+
+import subprocess
+
+from nova_docker_driver import hardening
+from nova_docker_driver import models
+from nova_docker_driver import names
+from tests.api import base
+
+SECRET = 'canary-8f1d6c'
+
+EVERYTHING = f'''
+entrypoint: [/bin/env, -u, NOBODY]
+command: [sh, -c, "trap 'echo asked; exit 0' QUIT; sleep 600 & wait"]
+environment: {{GREETING: "hello world", TOKEN: {SECRET}}}
+working_dir: /tmp
+user: "1000:1001"
+group_add: [7]
+tty: true
+stdin_open: true
+init: true
+stop_signal: SIGQUIT
+stop_grace_period: 3s
+restart: on-failure:2
+read_only: true
+tmpfs: ["/run:size=1m,mode=1777", "/tmp:mode=1777"]
+shm_size: 16m
+ulimits: {{nofile: {{soft: 100, hard: 200}}, core: 0}}
+cap_drop: [CHOWN, KILL]
+labels: {{team: web}}
+extra_hosts: {{db: 10.1.2.3}}
+dns: [192.0.2.9]
+dns_search: [example.org]
+configs: [{{target: /etc/app.conf, content: "x = 1", mode: 0444}}]
+secrets:
+- {{target: /run/key, content: {SECRET}, mode: 0400, uid: 1000, gid: 1001}}
+logging: {{options: {{max-size: 1m, max-file: 2}}}}
+mem_reservation: 32m
+oom_score_adj: 200
+volumes: [/data]
+healthcheck: {{test: [CMD, "true"], interval: 1s}}
+x-nova: {{wait_for: healthy}}
+'''
+
+
+class TestKeys(base.ApiCase):
+
+    def test_everything_from_inside(self):
+        server = self.boot(EVERYTHING)
+        found = self.container(server)
+        inside = lambda *command: self.inside(server, *command)  # noqa: E731
+        environment = inside('cat', f'/proc/{self.first(server)}/environ')
+        self.assertIn('GREETING=hello world', environment)
+        self.assertIn('/tmp', inside('readlink',
+                                     f'/proc/{self.first(server)}/cwd'))
+        self.assertIn('uid=1000 gid=1001', inside('id'))
+        self.assertIn('7', inside('id', '-G').split())
+        self.assertIn('Read-only', inside('touch', '/x'))
+        self.assertEqual('', inside('touch', '/run/x'))
+        self.assertIn('size=1024k', inside('grep', ' /run ', '/proc/mounts'))
+        self.assertIn('size=16384k', inside('grep', '/dev/shm',
+                                            '/proc/mounts'))
+        self.assertEqual('200', inside('sh', '-c', 'ulimit -Hn').strip())
+        self.assertEqual('100', inside('sh', '-c', 'ulimit -n').strip())
+        self.assertIn('10.1.2.3 db', inside('cat', '/etc/hosts'))
+        resolver = inside('cat', '/etc/resolv.conf')
+        self.assertIn('nameserver 192.0.2.9', resolver)
+        self.assertIn('search example.org', resolver)
+        self.assertEqual('x = 1', inside('cat', '/etc/app.conf'))
+        self.assertEqual(SECRET, inside('cat', '/run/key'))
+        self.assertIn('-r--------', inside('ls', '-ln', '/run/key'))
+        self.assertIn(' /data ', inside('cat', '/proc/mounts'))
+        self.assertIn('init', inside('cat', '/proc/1/comm'))
+        self.assertEqual('200', inside('cat', '/proc/1/oom_score_adj').strip())
+        capabilities = int(inside('sh', '-c', 'grep CapBnd /proc/1/status'
+                                  ).split()[1], 16)
+        self.assertEqual(0, capabilities & (1 << 0 | 1 << 5))
+        self.assertTrue(found['Config']['Tty'] and found['Config'][
+            'OpenStdin'])
+        self.assertEqual('web', found['Config']['Labels']['team'])
+        self.assertEqual(('SIGQUIT', 3), (
+            found['Config']['StopSignal'], found['Config']['StopTimeout']))
+        host = found['HostConfig']
+        self.assertEqual(('on-failure', 2), (
+            host['RestartPolicy']['Name'],
+            host['RestartPolicy']['MaximumRetryCount']))
+        self.assertEqual({'max-size': '1048576', 'max-file': '2'},
+                         host['LogConfig']['Config'])
+        self.assertEqual(32 * models.MIB, host['MemoryReservation'])
+        self._stop_server(server)
+        self.assertIn('asked', self.engine.logs(
+            names.container(server['id'])).decode())
+        self.assertNotIn(SECRET, self.stdlog.logger.output)
+        self.assertNotIn(SECRET, repr(self.container(server)['HostConfig']))
+
+    def first(self, server):
+        """The pid of the shell below the init, inside."""
+        return self.inside(server, 'sh', '-c',
+                           'pgrep -o -f "trap.*asked" | tail -1').strip()
+
+    def test_limits_in_the_control_groups(self):
+        flavor = self.flavor(memory=64, vcpus=2, swap=32, **{
+            'docker:pids_limit': '33', 'quota:cpu_shares': '77',
+            'docker:log_max_size': '2'})
+        server = self.boot(flavor=flavor)
+        pid = self.container(server)['State']['Pid']
+        groups = {}
+        for line in subprocess.check_output(
+                ['cat', f'/proc/{pid}/cgroup'], text=True).split():
+            _, kinds, path = line.split(':')
+            for kind in kinds.split(','):
+                groups[kind] = f'/sys/fs/cgroup/{kinds}{path}'
+
+        def read(kind, file):
+            # Nova's tests let no Python code look below /sys.
+            return int(subprocess.check_output(
+                ['cat', f'{groups[kind]}/{file}']))
+        self.assertEqual(64 * models.MIB,
+                         read('memory', 'memory.limit_in_bytes'))
+        self.assertEqual(96 * models.MIB,
+                         read('memory', 'memory.memsw.limit_in_bytes'))
+        self.assertEqual(33, read('pids', 'pids.max'))
+        self.assertEqual(77, read('cpu', 'cpu.shares'))
+        self.assertEqual(2 * read('cpu', 'cpu.cfs_period_us'),
+                         read('cpu', 'cpu.cfs_quota_us'))
+        self.assertEqual('2097152', self.container(server)['HostConfig'][
+            'LogConfig']['Config']['max-size'])
+
+    def test_the_properties_of_an_image(self):
+        self.glance.images[base.IMAGE_ID]['properties'].update(
+            docker_command='sh -c "trap exit TERM; sleep 600 & wait"',
+            docker_environment='{FROM: image, BOTH: image}')
+        server = self.boot('environment: {BOTH: spec}')
+        self.assertEqual(['BOTH=spec'], self.container(server)['Config'][
+            'Env'][:1])
+        server = self.boot(raw=b'#cloud-config\n')
+        self.assertIn('FROM=image', self.container(server)['Config']['Env'])
+
+    def test_the_benchmark_for_docker(self):
+        server = self.boot()
+        self.assertEqual(
+            # What this host cannot, and what a tenant decides.
+            ['5.1 no AppArmor profile', '5.2 no SELinux label',
+             '5.12 a writable root', '5.26 no health check'],
+            hardening.warnings_of(self.container(server)))
+        server = self.boot(EVERYTHING)
+        self.assertEqual(['5.1 no AppArmor profile', '5.2 no SELinux label'],
+                         hardening.warnings_of(self.container(server)))
+
+    def test_a_process_that_is_always_restarted(self):
+        server = self.boot('command: [sh, -c, "sleep 2; exit 3"]\n'
+                           'restart: always')
+        self.until(lambda: self.container(server)['RestartCount'] > 0)
+        self.assertEqual('ACTIVE', self.api.get_server(
+            server['id'])['status'])
+        self._stop_server(server)
+        self.assertEqual('exited', self.container(server)['State']['Status'])
+
+
+class TestRefusals(base.ApiCase):
+
+    def fault(self, *args, **kwargs):
+        server = self.boot(*args, expected='ERROR', **kwargs)
+        self.assertEqual([], self.engine.containers(all=True, filters={
+            'label': f'{names.INSTANCE_LABEL}={server["id"]}'}))
+        self.assertEqual(1, self.scheduled(server))
+        return server['fault']['message']
+
+    def scheduled(self, server):
+        """How many hosts were tried."""
+        return self.stdlog.logger.output.count(
+            f'Build of instance {server["id"]} aborted')
+
+    def test_bad_input_is_the_servers_fault_and_not_rescheduled(self):
+        for text, words in (
+                ('privileged: true', 'docker:privileged of the flavor'),
+                ('cap_add: [SYS_ADMIN]', 'cap_add: SYS_ADMIN'),
+                ('volumes: ["/:/host"]', 'volumes.0'),
+                ('ports: ["80:80"]', 'floating IP'),
+                ('environment: {"A=B": c}', 'environment'),
+                ('command: &a [x]\nentrypoint: *a', 'aliases'),
+                ('shm_size: 9g', 'shm_size'),
+                (f'secrets: [{{target: x, content: {SECRET}}}]', 'secrets.0'),
+                (f'environment: [{SECRET}]', 'environment')):
+            message = self.fault(text)
+            self.assertIn(words, message)
+            self.assertNotIn(SECRET, message)
+        self.assertIn('UTF-8', self.fault(raw=b'#docker-config\n\xff'))
+        self.assertNotIn(SECRET, self.stdlog.logger.output)
+
+    def test_a_flavor_that_grants_more_than_the_host(self):
+        self.assertIn('allow_privileged', self.fault(
+            flavor=self.flavor(**{'docker:privileged': 'true'})))
+
