@@ -22,6 +22,7 @@ from nova import monkey_patch  # noqa: E402
 monkey_patch.patch(backend='threading')
 
 from nova import objects  # noqa: E402
+from nova import privsep  # noqa: E402
 
 from os_vif import objects as os_vif_objects  # noqa: E402
 
@@ -33,3 +34,4 @@ os_vif_objects.register_all()
 vif_entry.install()
 # Tests run as root: no helper process is needed.
 netns.context.set_client_mode(False)
+privsep.sys_admin_pctxt.set_client_mode(False)
