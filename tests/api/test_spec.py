@@ -206,4 +206,3 @@ class TestRefusals(base.ApiCase):
     def test_a_flavor_that_grants_more_than_the_host(self):
         self.assertIn('allow_privileged', self.fault(
             flavor=self.flavor(**{'docker:privileged': 'true'})))
-

@@ -38,8 +38,8 @@ from nova.virt import event as virt_event
 
 from nova_docker_driver import events
 from nova_docker_driver import names
-from tests import conservation
 from tests.benchmarks import spawn
+from tests import conservation
 
 ROUNDS = int(os.environ.get('BENCHMARK_ROUNDS', '40'))
 #: Seconds within which 95 of 100 events are there.
