@@ -58,7 +58,7 @@ def main() -> int:
         return 2
     print(f'Docker Engine {facts.version}, storage driver '
           f'{facts.storage_driver}, runtimes {", ".join(facts.runtimes)}')
-    found = hardening.findings(policy, facts, options.disk_enforcement)
+    found = hardening.findings(policy, facts)
     for finding in found:
         print(f'WEAK   {finding.subject}\n       {finding.remedy}')
     if not found:

@@ -190,20 +190,6 @@ Related options:
 
 * the flavor extra spec ``docker:ulimits``
 """),
-    cfg.StrOpt(
-        'disk_enforcement', default='watch', choices=[
-            ('watch', 'a server whose files outgrow its flavor\'s root disk '
-             'is stopped'),
-            ('none', 'a server can fill the disk of this host')],
-        help="""
-What bounds the root disk where the Engine's storage driver cannot.
-
-The storage drivers btrfs and zfs, and overlay2 on XFS with project quotas,
-bound it themselves; then this option has no effect.
-"""),
-    cfg.IntOpt(
-        'disk_poll_interval', default=30, min=1,
-        help='Seconds between two looks at the sizes of root disks.'),
     cfg.IntOpt(
         'log_max_size', default=10, min=1,
         help='The size in MiB at which a container\'s log file is rotated.'),

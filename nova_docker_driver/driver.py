@@ -272,8 +272,7 @@ class DockerDriver(virt_driver.ComputeDriver):
     def _report(self, host: str) -> None:
         """One line for each thing that this host has weakened or lacks."""
         for finding in hardening.findings(
-                self._policy(), self._hostinfo.engine_facts(),
-                CONF.docker.disk_enforcement):
+                self._policy(), self._hostinfo.engine_facts()):
             LOG.warning('%s', finding)
 
     def _policy(self) -> models.Policy:

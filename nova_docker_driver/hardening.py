@@ -41,14 +41,13 @@ class Finding:
         return f'{self.subject}; {self.remedy}'
 
 
-def findings(policy: models.Policy, facts: models.EngineFacts,
-             disk_enforcement: str) -> list[Finding]:
+def findings(policy: models.Policy, facts: models.EngineFacts
+             ) -> list[Finding]:
     """What the operator has weakened, then what the host lacks."""
-    return _weakened(policy, disk_enforcement, facts) + _lacking(facts)
+    return _weakened(policy) + _lacking(facts)
 
 
-def _weakened(policy: models.Policy, disk_enforcement: str,
-              facts: models.EngineFacts) -> list[Finding]:
+def _weakened(policy: models.Policy) -> list[Finding]:
     found = [Finding(
         f'[docker] allowed_caps lets flavors grant CAP_{name}',
         'take it out unless a flavor needs it')
@@ -62,11 +61,6 @@ def _weakened(policy: models.Policy, disk_enforcement: str,
         f'[docker] devices gives {path} of this host to flavors',
         'prefer the PCI tracker for what cannot be shared')
         for path in sorted(policy.devices.values())]
-    if disk_enforcement == 'none' and not facts.disk_quota:
-        found.append(Finding(
-            'the root disks of containers have no bound',
-            'set [docker] disk_enforcement to watch, or use a storage driver '
-            'with quotas'))
     return found
 
 
@@ -81,7 +75,7 @@ def _lacking(facts: models.EngineFacts) -> list[Finding]:
         ('userns' in present, 'root in a container has the user id of root',
          'start the Engine with --userns-remap=default'),
         (facts.disk_quota, f'the storage driver {facts.storage_driver} has '
-         'no quotas, so a container can outgrow its root disk for a moment',
+         'no quotas, so a container can outgrow its root disk',
          'use btrfs, zfs, or overlay2 on XFS mounted with pquota'),
         (facts.live_restore, 'a restart of the Engine ends all containers',
          'start the Engine with --live-restore'),
