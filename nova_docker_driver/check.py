@@ -16,17 +16,25 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import sys
 
-from nova import conf as nova_conf
-from nova import config as nova_config
+# Before any other module of Nova, which would choose eventlet.
+os.environ.setdefault('OS_NOVA_DISABLE_EVENTLET_PATCHING', 'true')
 
-from nova_docker_driver import conf
-from nova_docker_driver import engine
-from nova_docker_driver import errors
-from nova_docker_driver import hardening
-from nova_docker_driver import hostinfo
+from nova import monkey_patch  # noqa: E402
+
+monkey_patch.patch(backend='threading')
+
+from nova import conf as nova_conf  # noqa: E402
+from nova import config as nova_config  # noqa: E402
+
+from nova_docker_driver import conf  # noqa: E402
+from nova_docker_driver import engine  # noqa: E402
+from nova_docker_driver import errors  # noqa: E402
+from nova_docker_driver import hardening  # noqa: E402
+from nova_docker_driver import hostinfo  # noqa: E402
 
 CONF = nova_conf.CONF
 
