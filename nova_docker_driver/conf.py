@@ -31,6 +31,9 @@ DEFAULT_ULIMITS = {
     'memlock': '67108864', 'msgqueue': '819200', 'nofile': '65536',
     'nproc': '-1', 'rss': '-1', 'sigpending': '65536', 'stack': '67108864'}
 
+#: Values of ``disk_enforcement``.
+WATCH, NONE = 'watch', 'none'
+
 GROUP = cfg.OptGroup(
     'docker', title='Docker driver',
     help='Options of nova-compute when ``compute_driver`` is '
@@ -170,6 +173,33 @@ The loaded AppArmor profiles that flavors can choose.
 Related options:
 
 * the flavor extra spec ``docker:apparmor_profile``
+"""),
+    cfg.StrOpt(
+        'disk_enforcement', default=WATCH, choices=[
+            (WATCH, 'a server that has more on its disk than its flavor '
+                         'allows is stopped, and its fault says why'),
+            (NONE, 'a server can fill the disk of this host')],
+        help="""
+How root disks are bounded where the Engine cannot do it.
+
+An Engine whose storage driver is ``btrfs``, ``zfs``, or ``overlay2`` on XFS
+with project quotas bounds them itself, and this option has no effect. Such a
+host has the trait ``CUSTOM_DOCKER_DISK_QUOTA``, which a flavor can require.
+
+Related options:
+
+* ``disk_poll_interval``
+"""),
+    cfg.IntOpt(
+        'disk_poll_interval', default=30, min=1,
+        help="""
+Seconds between two looks at the sizes of all containers.
+
+Each look makes the Engine walk through all that containers have written.
+
+Related options:
+
+* ``disk_enforcement``
 """),
     cfg.IntOpt(
         'shm_max_size', default=1024, min=1,

@@ -35,6 +35,7 @@ from nova.virt import virtapi as nova_virtapi
 from oslo_log import log as logging
 
 from nova_docker_driver import conf
+from nova_docker_driver import disk
 from nova_docker_driver import engine
 from nova_docker_driver import errors
 from nova_docker_driver import events
@@ -87,6 +88,7 @@ class DockerDriver(virt_driver.ComputeDriver):
             network.Network(network.wait_for_events(virtapi)),
             guestfiles.GuestFiles(Path(options.files_path)))
         self._listener: events.Listener | None = None
+        self._watcher: disk.Watcher | None = None
 
     # -- the service --------------------------------------------------------
 
@@ -101,8 +103,15 @@ class DockerDriver(virt_driver.ComputeDriver):
             self._engine, host, self.emit_event,
             health.Reporter(self._engine).report)
         self._listener.start()
+        if (CONF.docker.disk_enforcement == conf.WATCH
+                and not self._hostinfo.engine_facts().disk_quota):
+            self._watcher = disk.Watcher(
+                self._engine, host, CONF.docker.disk_poll_interval)
+            self._watcher.start()
 
     def cleanup_host(self, host: str) -> None:
+        if self._watcher is not None:
+            self._watcher.stop()
         if self._listener is not None:
             self._listener.stop()
 

@@ -170,6 +170,19 @@ class Engine:
                 if event is not None:
                     yield event
 
+    def disk_usage(self, host: str) -> list[models.DiskUsage]:
+        """What the servers that one nova-compute made have on the disk.
+
+        One call, which walks all files and may take long.
+        """
+        with self._call(self._load_timeout) as client:
+            found = client.df()
+        volumes = {entry['Name']: _volume_size(entry)
+                   for entry in found.get('Volumes') or ()}
+        return [_disk_usage(entry, volumes)
+                for entry in found.get('Containers') or ()
+                if _is_server_of(host, _listed(entry))]
+
     # -- images -------------------------------------------------------------
 
     def image(self, reference: str) -> models.EngineImage:
@@ -367,6 +380,30 @@ def _listed(entry: Mapping[str, Any]) -> models.Container:
         id=entry['Id'], name=own[0].lstrip('/') if own else '',
         labels=entry.get('Labels') or {}, status=entry['State'],
         image=entry.get('ImageID', ''))
+
+
+def _is_server_of(host: str, container: models.Container) -> bool:
+    return (names.owner(container.name, container.labels) is not None
+            and container.labels[names.ROLE_LABEL] == names.ROLE_SERVER
+            and container.labels.get(names.HOST_LABEL) == host)
+
+
+def _disk_usage(entry: Mapping[str, Any], volumes: Mapping[str, int]
+                ) -> models.DiskUsage:
+    own = [volumes.get(mount['Name'], 0) for mount in entry['Mounts']
+           if mount['Type'] == 'volume']
+    return models.DiskUsage(
+        instance_uuid=entry['Labels'][names.INSTANCE_LABEL],
+        container_id=entry['Id'],
+        running=entry['State'] in ('running', 'paused', 'restarting'),
+        # Left out where it is 0.
+        size=entry.get('SizeRw', 0) + sum(own),
+        limit=int(entry['Labels'].get(names.DISK_LABEL, 0)))
+
+
+def _volume_size(entry: Mapping[str, Any]) -> int:
+    # -1 stands for a volume whose size the Engine cannot tell.
+    return max(0, (entry.get('UsageData') or {}).get('Size', 0))
 
 
 def _inspected(entry: Mapping[str, Any]) -> models.Container:

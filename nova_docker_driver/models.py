@@ -20,6 +20,7 @@ import dataclasses
 NANOSECOND = 1
 SECOND = 1_000_000_000 * NANOSECOND
 MIB = 1024 * 1024
+GIB = 1024 * MIB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,6 +284,24 @@ class Container:
     image: str = ''
     #: Seconds that its process asked to have for its end; None is any.
     stop_timeout: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class DiskUsage:
+    """What one server has on its host's disk."""
+
+    instance_uuid: str
+    container_id: str
+    running: bool
+    #: Bytes of what it wrote, its anonymous volumes included.
+    size: int
+    #: Bytes that it may have; 0 is without bound.
+    limit: int
+
+    @property
+    def exceeds(self) -> bool:
+        """Whether it has more than it may."""
+        return 0 < self.limit < self.size
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,6 +33,8 @@ HOST_LABEL = LABEL_PREFIX + 'host'
 FORMAT_LABEL = LABEL_PREFIX + 'format'
 #: The digest of the ContainerSpec: whether a rebuild would change anything.
 SPEC_LABEL = LABEL_PREFIX + 'spec'
+#: The bytes that the server may have on its disk; 0 is without bound.
+DISK_LABEL = LABEL_PREFIX + 'disk'
 
 FORMAT = '1'
 

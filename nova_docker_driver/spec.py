@@ -102,7 +102,8 @@ def _identity(inputs: Inputs) -> dict[str, Any]:
         'name': names.container(inputs.instance_uuid),
         'labels': {**inputs.tenant.labels,
                    **names.labels(inputs.instance_uuid, names.ROLE_SERVER,
-                                  inputs.policy.host)},
+                                  inputs.policy.host),
+                   names.DISK_LABEL: str(inputs.disk_gib * models.GIB)},
         'image': inputs.image.id,
     }
 
@@ -185,7 +186,7 @@ def _limits(inputs: Inputs) -> dict[str, Any]:
         block = models.BlockLimits(policy.disk_device, **given.disk_rates)
     return {'pids_limit': given.pids_limit or policy.pids_limit,
             'ulimits': _ulimits(inputs), 'block_limits': block,
-            'disk': inputs.disk_gib * 1024 ** 3 if policy.disk_quota else 0}
+            'disk': inputs.disk_gib * models.GIB if policy.disk_quota else 0}
 
 
 def _ulimits(inputs: Inputs) -> tuple[models.Ulimit, ...]:

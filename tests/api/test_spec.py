@@ -206,3 +206,25 @@ class TestRefusals(base.ApiCase):
     def test_a_flavor_that_grants_more_than_the_host(self):
         self.assertIn('allow_privileged', self.fault(
             flavor=self.flavor(**{'docker:privileged': 'true'})))
+
+
+class DiskTest(base.ApiCase):
+
+    def test_a_server_that_outgrows_its_disk_is_stopped(self):
+        modest = self.boot()
+        greedy = self.boot(
+            'command: [sh, -c, "dd if=/dev/zero of=/big bs=1M count=1100; '
+            'sleep 600"]')
+        self._wait_for_state_change(greedy, 'ERROR')
+        self.until(lambda: not self.container(greedy)['State']['Running'])
+        fault = self.api.get_server(greedy['id'])['fault']['message']
+        self.assertRegex(fault, r'it has 1\d{3} MiB on its disk and the '
+                                r'flavor allows 1024 MiB')
+        self.assertTrue(self.container(modest)['State']['Running'])
+        self.assertEqual('ACTIVE', self.api.get_server(modest['id'])['status'])
+
+    def test_what_is_in_a_volume_counts(self):
+        server = self.boot(
+            'command: [sh, -c, "dd if=/dev/zero of=/data/big bs=1M '
+            'count=1100; sleep 600"]\nvolumes: [/data]')
+        self._wait_for_state_change(server, 'ERROR')

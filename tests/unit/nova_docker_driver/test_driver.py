@@ -351,7 +351,8 @@ class TestLayering(unittest.TestCase):
         ('specvalues', 'spec'),
         ('userspec', 'conf', 'hardening'),
         ('engine',),
-        ('sandbox', 'network', 'images', 'hostinfo', 'events', 'health'),
+        ('sandbox', 'network', 'images', 'hostinfo', 'events', 'health',
+         'disk'),
         ('lifecycle',),
         ('driver', 'check'),
     )
