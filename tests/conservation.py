@@ -34,9 +34,9 @@ from nova_docker_driver import names
 from nova_docker_driver import spec
 
 
-def engine() -> docker.APIClient:
-    """A client of this machine's Engine; raises if there is none."""
-    return docker.APIClient(version='1.41')
+def engine(endpoint: str | None = None) -> docker.APIClient:
+    """A client of an Engine, this machine's own; raises if there is none."""
+    return docker.APIClient(endpoint, version='1.41')
 
 
 def our_containers(client: docker.APIClient) -> list[str]:
@@ -115,11 +115,14 @@ class Watch:
 
     :param files: the host's directory of files
     :param host: its name in Nova
+    :param endpoint: of its Engine, if it is not this machine's own
     """
 
-    def __init__(self, files: Path, host: str) -> None:
+    def __init__(self, files: Path, host: str,
+                 endpoint: str | None = None) -> None:
         self._files = files
-        self._client = engine()
+        self._endpoint = endpoint
+        self._client = engine(endpoint)
         self._began = time.time()
         self._seen: set[str] = set()
         self._problems: list[str] = []
@@ -131,7 +134,7 @@ class Watch:
         self._thread.start()
 
     def _follow(self) -> None:
-        client = engine()
+        client = engine(self._endpoint)
         # Closing the stream ends the iteration with an error of transport.
         with contextlib.closing(client), contextlib.suppress(
                 docker.errors.DockerException, OSError, ValueError):

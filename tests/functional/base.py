@@ -13,6 +13,7 @@
 """The driver's composer on a real Engine, without any OpenStack service."""
 
 import base64
+import dataclasses
 import hashlib
 from pathlib import Path
 import tempfile
@@ -55,16 +56,18 @@ class Glance:
 
 class ContainerCase(unittest.TestCase):
 
+    endpoint = ENDPOINT
+
     def setUp(self):
         super().setUp()
-        self.client = conservation.engine()
+        self.client = conservation.engine(self.endpoint)
         self.addCleanup(self.client.close)
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.files = Path(directory.name)
-        watch = conservation.Watch(self.files, 'functional')
+        watch = conservation.Watch(self.files, 'functional', self.endpoint)
         self.addCleanup(lambda: self.assertEqual([], watch.end()))
-        self.engine = engine.Engine(ENDPOINT, 60, 60)
+        self.engine = engine.Engine(self.endpoint, 60, 60)
         self.glance = Glance(container_images.busybox())
         self.network = mock.create_autospec(network.Network, instance=True)
         self.policy = models.Policy('functional', 64, spec.BASELINE_CAPS,
@@ -74,8 +77,11 @@ class ContainerCase(unittest.TestCase):
             sandbox.Sandboxes(self.engine, ''), self.network,
             guestfiles.GuestFiles(self.files))
         self.made = []
-        self.addCleanup(self.check_nothing_is_left)
         self.addCleanup(self.engine.remove_image, names.image_tag(IMAGE_ID))
+        self.addCleanup(self.check_nothing_is_left)
+
+    def policy_with(self, **changes):
+        return dataclasses.replace(self.policy, **changes)
 
     def check_nothing_is_left(self):
         for instance in self.made:
