@@ -177,7 +177,7 @@ Related options:
     cfg.StrOpt(
         'disk_enforcement', default=WATCH, choices=[
             (WATCH, 'a server that has more on its disk than its flavor '
-                         'allows is stopped, and its fault says why'),
+                    'allows is stopped, and its fault says why'),
             (NONE, 'a server can fill the disk of this host')],
         help="""
 How root disks are bounded where the Engine cannot do it.
@@ -247,10 +247,12 @@ def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
 
 
 def policy(conf: cfg.ConfigOpts, host: str,
-           facts: models.EngineFacts | None = None) -> models.Policy:
+           facts: models.EngineFacts | None = None,
+           gpus: tuple[str, ...] = ()) -> models.Policy:
     """The operator's bounds, read now.
 
     :param facts: of the host's Engine, for what only it can bound
+    :param gpus: of the host, by identity
     :raises Unsupported: if a profile cannot be read
     """
     options = conf.docker
@@ -268,6 +270,7 @@ def policy(conf: cfg.ConfigOpts, host: str,
         apparmor_profiles=tuple(options.apparmor_profiles),
         shm_max_size=options.shm_max_size * models.MIB,
         max_ulimits=_ulimits(options.max_ulimits),
+        gpus=gpus,
         disk_quota=facts is not None and facts.disk_quota,
         disk_device=facts.disk_device if facts is not None else '')
 

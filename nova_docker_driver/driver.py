@@ -285,7 +285,8 @@ class DockerDriver(virt_driver.ComputeDriver):
             LOG.warning('%s', finding)
 
     def _policy(self) -> models.Policy:
-        return conf.policy(CONF, self._host, self._hostinfo.engine_facts())
+        return conf.policy(CONF, self._host, self._hostinfo.engine_facts(),
+                           hostinfo.gpus())
 
 
 def _vifs(network_info: NetworkInfo | None) -> Sequence[network_model.VIF]:

@@ -313,8 +313,9 @@ def _host_config(spec: models.ContainerSpec) -> dict[str, Any]:
         found['Runtime'] = spec.runtime
     if spec.disk:
         found['StorageOpt'] = {'size': str(spec.disk)}
-    if spec.gpus is not None:
-        found['DeviceRequests'] = [{'Driver': '', 'Count': spec.gpus,
+    if spec.gpus:
+        found['DeviceRequests'] = [{'Driver': 'nvidia',
+                                    'DeviceIDs': list(spec.gpus),
                                     'Capabilities': [['gpu']]}]
     if spec.block_limits is not None:
         found.update(_block_limits(spec.block_limits))

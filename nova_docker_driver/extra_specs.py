@@ -47,8 +47,9 @@ _SPECS: tuple[tuple[str, dict[str, Any], str], ...] = (
      'Whether the vCPUs are a limit (hard) or a weight beside others (soft).'),
     ('devices', _text(_NAMES), 'Devices by their aliases in [docker] '
      'devices.'),
-    ('gpus', _text(r'(all|\d{1,4})'),
-     'GPUs, by number or all, that the Engine gives to the container.'),
+    ('gpus', _number(1, 64),
+     'The number of GPUs that are the server\'s alone; resources:PGPU has to '
+     'say the same, for the scheduler.'),
     ('log_max_files', _number(1, 1000),
      'The number of log files that are kept of a container.'),
     ('log_max_size', _number(1, 1048576),

@@ -55,8 +55,8 @@ class Grants:
     privileged: bool = False
     #: Aliases of the operator's configuration.
     devices: tuple[str, ...] = ()
-    #: -1 for all; None without.
-    gpus: int | None = None
+    #: The number of GPUs, which placement counts.
+    gpus: int = 0
     runtime: str | None = None
     seccomp_profile: str | None = None
     apparmor_profile: str | None = None
@@ -87,7 +87,7 @@ def parse(extra_specs: Mapping[str, str]) -> Grants:
                       in read.names('docker:cap_add')),
         privileged=read.boolean('docker:privileged'),
         devices=read.names('docker:devices'),
-        gpus=read.gpus('docker:gpus'),
+        gpus=read.gpus(),
         runtime=read.name('docker:runtime'),
         seccomp_profile=read.name('docker:seccomp_profile'),
         apparmor_profile=read.name('docker:apparmor_profile'),
@@ -144,9 +144,14 @@ class _Reader:
     def choice(self, key: str, among: tuple[str, ...]) -> str | None:
         return self._match(key, '|'.join(among), ' or '.join(among))
 
-    def gpus(self, key: str) -> int | None:
-        text = self._match(key, r'all|\d{1,4}', 'a number or all')
-        return None if text is None else -1 if text == 'all' else int(text)
+    def gpus(self) -> int:
+        wanted = self.number('docker:gpus') or 0
+        counted = self.number('resources:PGPU') or 0
+        if wanted != counted:
+            raise errors.InvalidSpec(
+                f'flavor: docker:gpus: is {wanted}, but resources:PGPU, by '
+                f'which the scheduler counts them, is {counted}')
+        return wanted
 
     def ulimits(self, key: str) -> tuple[models.Ulimit, ...]:
         text = self._match(key, ULIMITS, 'a list such as nofile=1024:4096')

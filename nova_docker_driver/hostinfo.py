@@ -33,6 +33,8 @@ _GIB = 1024 ** 3
 #: asks at each claim, and they change with a restart of the Engine only.
 _FACTS_AGE = 60
 
+_NVIDIA = Path('/proc/driver/nvidia/gpus')
+
 #: How XFS says that it bounds directories.
 _PROJECT_QUOTA = {'pquota', 'prjquota'}
 
@@ -66,7 +68,7 @@ class HostInfo:
             shared_cpus=frozenset(hardware.get_cpu_shared_set() or ()),
             dedicated_cpus=frozenset(
                 hardware.get_cpu_dedicated_set() or ()),
-            cpu_flags=_cpu_flags(), nodes=self._nodes)
+            cpu_flags=_cpu_flags(), nodes=self._nodes, gpus=gpus())
 
     def engine_facts(self) -> models.EngineFacts:
         """What the Engine says about itself, at most a minute old.
@@ -109,6 +111,17 @@ def _whole_disk(device: str) -> str:
     if (known / 'partition').exists():
         return f'/dev/{known.resolve().parent.name}'
     return device
+
+
+def gpus(directory: Path = _NVIDIA) -> tuple[str, ...]:
+    """The identities of this host's GPUs, as NVIDIA's driver tells them.
+
+    :param directory: with one directory for each GPU
+    """
+    found = (re.search(r'GPU UUID:\s+(GPU-[0-9a-f-]+)',
+                       (path / 'information').read_text())
+             for path in sorted(directory.glob('*')))
+    return tuple(match[1] for match in found if match)
 
 
 @functools.cache

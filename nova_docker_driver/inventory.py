@@ -95,10 +95,11 @@ def inventory(facts: models.HostFacts, ratios: Mapping[str, float],
         orc.PCPU: (dedicated, 0 if shared else reserved_cpus),
         orc.MEMORY_MB: (facts.memory_mib, reserved_memory_mib),
         orc.DISK_GB: (facts.disk_gib, reserved_disk_gib),
+        orc.PGPU: (len(facts.gpus), 0),
     }
     # Placement refuses a total of nothing.
     return {name: {'total': total, 'min_unit': 1, 'max_unit': total,
-                   'step_size': 1, 'allocation_ratio': ratios[name],
+                   'step_size': 1, 'allocation_ratio': ratios.get(name, 1.0),
                    'reserved': reserved}
             for name, (total, reserved) in totals.items() if total > 0}
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 import contextlib
+import dataclasses
 import time
 from typing import Any, TypeAlias
 
@@ -87,8 +88,8 @@ class Lifecycle:
                 # What cannot be is refused before anything is made.
                 spec.build(_inputs(instance, image, tenant, policy))
                 box, mounts = self._connect(instance, vifs, tenant, policy)
-                container_id = self._create(spec.build(_inputs(
-                    instance, image, tenant, policy, box, mounts)))
+                container_id = self._make(_inputs(
+                    instance, image, tenant, policy, box, mounts))
                 self._run(container_id, tenant)
         LOG.info('Spawned', instance=instance)
 
@@ -237,8 +238,29 @@ class Lifecycle:
         tenant = _tenant(instance)
         image = self._images.ensure(context, instance.image_meta)
         box, mounts = self._connect(instance, vifs, tenant, policy)
-        self._start(self._create(spec.build(_inputs(
-            instance, image, tenant, policy, box, mounts))))
+        self._start(self._make(_inputs(
+            instance, image, tenant, policy, box, mounts)))
+
+    def _make(self, inputs: spec.Inputs) -> str:
+        """The server's container, with GPUs that no other one has."""
+        if not inputs.grants.gpus:
+            return self._create(spec.build(inputs))
+        # Chosen and taken at once: the container's label is the record.
+        with lockutils.lock('nova-docker-gpus'):
+            return self._create(spec.build(dataclasses.replace(
+                inputs, gpus=self._free_gpus(inputs))))
+
+    def _free_gpus(self, inputs: spec.Inputs) -> tuple[str, ...]:
+        taken = {gpu for container in self._engine.containers()
+                 for gpu in container.labels.get(
+                     names.GPUS_LABEL, '').split(',')}
+        free = [gpu for gpu in inputs.policy.gpus if gpu not in taken]
+        wanted = inputs.grants.gpus
+        if len(free) < wanted:
+            raise errors.Unsupported(
+                f'flavor: docker:gpus: {wanted} are wanted and this host has '
+                f'{len(free)} that are free')
+        return tuple(free[:wanted])
 
     def _create(self, wanted: models.ContainerSpec) -> str:
         try:

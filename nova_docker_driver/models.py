@@ -140,6 +140,8 @@ class Policy:
     max_ulimits: Mapping[str, int] = dataclasses.field(default_factory=dict)
     #: The Engine can bound a container's root file system.
     disk_quota: bool = False
+    #: The GPUs of this host, by identity.
+    gpus: tuple[str, ...] = ()
     #: The device that holds the Engine's files, for limits of its rate.
     disk_device: str = ''
 
@@ -252,8 +254,8 @@ class ContainerSpec:
     runtime: str | None = None
     userns_mode: str = ''
     devices: tuple[str, ...] = ()
-    #: Number of GPUs, -1 for all; None without.
-    gpus: int | None = None
+    #: Their identities, as the Engine's runtime knows them.
+    gpus: tuple[str, ...] = ()
     read_only: bool = False
     mounts: tuple[Mount, ...] = ()
     tmpfs: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -373,3 +375,5 @@ class HostFacts:
     #: The kernel's words, such as avx2.
     cpu_flags: frozenset[str] = frozenset()
     nodes: tuple[NumaNode, ...] = ()
+    #: Identities, as in ``GPU-5fd4...``.
+    gpus: tuple[str, ...] = ()

@@ -35,6 +35,8 @@ FORMAT_LABEL = LABEL_PREFIX + 'format'
 SPEC_LABEL = LABEL_PREFIX + 'spec'
 #: The bytes that the server may have on its disk; 0 is without bound.
 DISK_LABEL = LABEL_PREFIX + 'disk'
+#: The GPUs that are the server's alone, separated by commas.
+GPUS_LABEL = LABEL_PREFIX + 'gpus'
 
 FORMAT = '1'
 

@@ -67,6 +67,8 @@ class Inputs:
     #: The host's CPUs and memory nodes that are the server's alone.
     pinned_cpus: frozenset[int] = frozenset()
     memory_nodes: frozenset[int] = frozenset()
+    #: The host's GPUs that are the server's alone.
+    gpus: tuple[str, ...] = ()
 
     @functools.cached_property
     def grants(self) -> grants.Grants:
@@ -88,9 +90,12 @@ def build(inputs: Inputs) -> models.ContainerSpec:
 
 
 def digest(spec: models.ContainerSpec) -> str:
-    """Equal for equal containers; what network they are in is left out."""
+    """Equal for equal containers, whichever network and GPUs they have.
+
+    Those are the host's, and others on another one.
+    """
     fields = dataclasses.asdict(spec)
-    del fields['network_mode']
+    del fields['network_mode'], fields['gpus']
     fields['labels'] = {name: value for name, value in spec.labels.items()
                         if not names.is_reserved_label(name)}
     canonical = json.dumps(fields, sort_keys=True)
@@ -103,7 +108,8 @@ def _identity(inputs: Inputs) -> dict[str, Any]:
         'labels': {**inputs.tenant.labels,
                    **names.labels(inputs.instance_uuid, names.ROLE_SERVER,
                                   inputs.policy.host),
-                   names.DISK_LABEL: str(inputs.disk_gib * models.GIB)},
+                   names.DISK_LABEL: str(inputs.disk_gib * models.GIB),
+                   names.GPUS_LABEL: ','.join(inputs.gpus)},
         'image': inputs.image.id,
     }
 
@@ -144,6 +150,9 @@ def _memory(inputs: Inputs) -> dict[str, Any]:
         raise errors.InvalidSpec(
             f'mem_reservation: is more than the {inputs.memory_mib} MiB of '
             'the flavor')
+    if 0 < reservation < MINIMUM_MEMORY_MIB * models.MIB:
+        raise errors.InvalidSpec(
+            f'mem_reservation: is less than {MINIMUM_MEMORY_MIB} MiB')
     cap = min(inputs.policy.shm_max_size, memory)
     shm = inputs.tenant.shm_size
     if shm is not None and shm > cap:
@@ -290,7 +299,7 @@ def _hardware(inputs: Inputs) -> dict[str, Any]:
             f'flavor: docker:runtime: {given.runtime}: not in [docker] '
             'allowed_runtimes of this host')
     return {'devices': tuple(policy.devices[name] for name in given.devices),
-            'gpus': given.gpus, 'runtime': given.runtime,
+            'gpus': inputs.gpus, 'runtime': given.runtime,
             'userns_mode': 'host' if given.host_users else ''}
 
 

@@ -40,12 +40,14 @@ from nova_docker_driver import specvalues
 
 HEADER = specvalues.HEADER
 
-_IMAGE_PREFIX = 'docker_'
+#: Of the names of image properties that are ours.
+IMAGE_PREFIX = 'docker_'
 #: What belongs to a server, not to an image.
-_NOT_OF_IMAGES = frozenset(('image', 'configs', 'secrets', 'volumes',
-                            'x-nova', 'labels', 'extra_hosts'))
+NOT_OF_IMAGES = frozenset((
+    'image', 'configs', 'secrets', 'volumes', 'x-nova', 'labels',
+    'extra_hosts'))
 #: Nova keeps so many characters of an image's property, without a word.
-_CUT = 255
+CUT = 255
 
 
 def parse(user_data: str | None,
@@ -83,10 +85,10 @@ def _image_document(properties: Mapping[str, str]) -> dict[str, Any]:
         found['command'] = _whole('os_command_line',
                                   properties['os_command_line'])
     for name, value in properties.items():
-        if not name.startswith(_IMAGE_PREFIX):
+        if not name.startswith(IMAGE_PREFIX):
             continue
-        key = name.removeprefix(_IMAGE_PREFIX)
-        if key in _NOT_OF_IMAGES or key not in schema()['properties']:
+        key = name.removeprefix(IMAGE_PREFIX)
+        if key in NOT_OF_IMAGES or key not in schema()['properties']:
             raise errors.InvalidSpec(
                 f'image property {name}: an image cannot set this')
         found[key] = _property(name, key, _whole(name, value))
@@ -101,9 +103,9 @@ def _image_document(properties: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _whole(name: str, value: str) -> str:
-    if len(value) >= _CUT:
+    if len(value) >= CUT:
         raise errors.InvalidSpec(
-            f'image property {name}: is longer than {_CUT - 1} characters; '
+            f'image property {name}: is longer than {CUT - 1} characters; '
             'Nova would cut it')
     return value
 

@@ -105,7 +105,10 @@ def excesses(client: docker.APIClient, container_id: str,
         problems.append(f'its network is {host["NetworkMode"]}')
     if 'no-new-privileges:true' not in (host['SecurityOpt'] or ()):
         problems.append('it may gain privileges')
-    if not (host['Memory'] and host['NanoCpus'] and host['PidsLimit']):
+    # A flavor may choose which one, but not none.
+    cpus = ('NanoCpus', 'CpuQuota', 'CpusetCpus', 'CpuShares')
+    if not (host['Memory'] and host['PidsLimit']
+            and any(host[key] for key in cpus)):
         problems.append('it lacks a limit')
     return problems
 

@@ -21,6 +21,7 @@ from nova import exception
 from nova import objects
 
 from nova_docker_driver import events
+from nova_docker_driver import hostinfo
 from nova_docker_driver import models
 from nova_docker_driver import names
 from nova_docker_driver import netns
@@ -46,6 +47,57 @@ class TestLife(base.ContainerCase):
         self.assertEqual(
             int((cpu / 'cpu.cfs_period_us').read_text()),
             int((cpu / 'cpu.cfs_quota_us').read_text()))
+
+    def group(self, instance, controller):
+        pid = self.client.inspect_container(
+            names.container(instance.uuid))['State']['Pid']
+        for line in Path(f'/proc/{pid}/cgroup').read_text().split():
+            _, found, path = line.split(':')
+            if controller in found.split(','):
+                return Path(f'/sys/fs/cgroup/{found}{path}')
+
+    def test_dedicated_cpus_are_the_processes_own(self):
+        cell = objects.InstanceNUMACell(
+            id=0, cpuset=set(), pcpuset={0}, memory=64, cpu_pinning={0: 1})
+        instance = self.instance('command: sleep 600')
+        instance.numa_topology = objects.InstanceNUMATopology(cells=[cell])
+        self.spawn_instance(instance)
+        group = self.group(instance, 'cpuset')
+        self.assertEqual(('1', '0'), tuple(
+            (group / f'cpuset.{name}').read_text().strip()
+            for name in ('cpus', 'mems')))
+        self.assertIn('Cpus_allowed_list:\t1\n', self.run_inside(
+            instance, 'cat', '/proc/1/status'))
+
+    def test_the_rate_of_the_disk(self):
+        device = hostinfo.HostInfo(self.engine).engine_facts().disk_device
+        # What holds the Engine's files may have no device of its own here.
+        disk = device or f'/dev/{self.some_disk()}'
+        self.policy = self.policy_with(disk_device=disk)
+        instance = self.instance('command: sleep 600')
+        instance.flavor.extra_specs = {
+            'quota:disk_write_bytes_sec': str(models.MIB),
+            'quota:disk_read_iops_sec': '50'}
+        self.spawn_instance(instance)
+        group = self.group(instance, 'blkio')
+        for name, limit in (('write_bps', models.MIB), ('read_iops', 50)):
+            said = (group / f'blkio.throttle.{name}_device').read_text()
+            self.assertEqual(str(limit), said.split()[-1])
+
+    def some_disk(self):
+        return sorted(path.name for path in Path('/sys/block').iterdir())[0]
+
+    def test_shares_instead_of_a_limit(self):
+        instance = self.spawn_soft()
+        group = self.group(instance, 'cpu')
+        self.assertEqual(('-1', '1024'), tuple(
+            (group / f'cpu.{name}').read_text().strip()
+            for name in ('cfs_quota_us', 'shares')))
+
+    def spawn_soft(self):
+        instance = self.instance('command: sleep 600', cpu_limit='soft')
+        self.spawn_instance(instance)
+        return instance
 
     def test_the_kernel_sees_the_hardened_profile(self):
         instance = self.spawn()

@@ -18,8 +18,8 @@ import tempfile
 
 from nova_docker_driver import hostinfo
 from nova_docker_driver import inventory
-from tests import private_engine
 from tests.functional import base
+from tests import private_engine
 
 _MIB = 1024 ** 2
 

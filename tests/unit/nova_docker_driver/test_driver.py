@@ -72,7 +72,7 @@ class TestContract(unittest.TestCase):
         for name, value in (
                 ('pids_limit', '5'), ('cap_add', 'NET_RAW,CAP_SYS_NICE'),
                 ('privileged', 'true'), ('devices', 'fuse,kvm'),
-                ('gpus', 'all'), ('runtime', 'runsc'),
+                ('gpus', '2'), ('runtime', 'runsc'),
                 ('seccomp_profile', 'audit'), ('log_max_size', '20'),
                 ('ulimits', 'nofile=1024:4096,core=0'), ('userns', 'host'),
                 ('profile', 'restricted'), ('cpu_limit', 'soft')):
@@ -83,7 +83,7 @@ class TestContract(unittest.TestCase):
                             ('docker:cap_add', 'NET RAW'),
                             ('docker:ulimits', 'nofile'),
                             ('docker:profile', 'none'),
-                            ('docker:gpus', '-1')):
+                            ('docker:gpus', 'all')):
             with self.assertRaises(exception.ValidationError):
                 validators.validate(name, value)
 

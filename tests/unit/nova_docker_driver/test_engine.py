@@ -130,6 +130,30 @@ class TestCalls(EngineCase):
         found = self.engine.containers(instance_uuid=fakes.UUID, host='c1')
         self.assertEqual(['a'], [container.id for container in found])
 
+    def test_what_servers_have_on_the_disk(self):
+        labels = {**CONTAINER['Config']['Labels'], names.DISK_LABEL: '100'}
+        volume = {'Type': 'volume', 'Name': 'v'}
+        entry = {'Id': 'a', 'Names': [CONTAINER['Name']], 'Labels': labels,
+                 'State': 'running', 'SizeRw': 7,
+                 'Mounts': [volume, {'Type': 'bind', 'Source': '/x'}]}
+        self.answer('GET', '/system/df', {
+            'Containers': [
+                entry,
+                # Nothing written yet: the Engine leaves the size out.
+                {**entry, 'Id': 'b', 'SizeRw': 0, 'Mounts': []},
+                {**entry, 'Id': 'c', 'Labels': {
+                    **labels, names.HOST_LABEL: 'c2'}},
+                {'Id': 'd', 'Names': ['/other'], 'Labels': None,
+                 'State': 'running', 'Mounts': []}],
+            'Volumes': [{'Name': 'v', 'UsageData': {'Size': 95}},
+                        {'Name': 'w', 'UsageData': {'Size': -1}}]})
+        first, second = self.engine.disk_usage('c1')
+        self.assertEqual(models.DiskUsage(fakes.UUID, 'a', True, 102, 100),
+                         first)
+        self.assertTrue(first.exceeds)
+        self.assertEqual(('b', 0, False),
+                         (second.container_id, second.size, second.exceeds))
+
     def test_create_sends_the_document(self):
         self.answer('POST', '/containers/create', {'Id': 'abc'}, 201)
         wanted = spec.sandbox(fakes.UUID, 'web', 'sha:2', fakes.policy())

@@ -350,15 +350,12 @@ class TestGrants(unittest.TestCase):
                     'seccomp_profiles': {'audit': '{}'},
                     'apparmor_profiles': ('tight',)},
             docker__devices='fuse', docker__runtime='runsc',
-            docker__gpus='all', docker__userns='host',
+            docker__userns='host',
             docker__seccomp_profile='audit',
             docker__apparmor_profile='tight')
         self.assertEqual('/dev/fuse', found['Devices'][0]['PathOnHost'])
         self.assertEqual(('runsc', 'host'),
                          (found['Runtime'], found['UsernsMode']))
-        self.assertEqual([{'Driver': '', 'Count': -1,
-                           'Capabilities': [['gpu']]}],
-                         found['DeviceRequests'])
         self.assertEqual(['no-new-privileges:true', 'seccomp={}',
                           'apparmor=tight'], found['SecurityOpt'])
         for extra in ('runtime', 'seccomp_profile', 'apparmor_profile'):

@@ -1,0 +1,186 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What a host has, counted and told to placement."""
+
+from pathlib import Path
+import tempfile
+import unittest
+
+from nova_docker_driver import engine as engine_port
+from nova_docker_driver import errors
+from nova_docker_driver import hardening
+from nova_docker_driver import hostinfo
+from nova_docker_driver import inventory
+from nova_docker_driver import models
+from nova_docker_driver import names
+from tests.unit.nova_docker_driver import fakes
+from tests.unit.nova_docker_driver import test_lifecycle
+
+GPUS = tuple(f'GPU-{number}' for number in range(3))
+
+#: As NVIDIA's driver writes it.
+INFORMATION = """Model: \t\t NVIDIA A100-PCIE-40GB
+IRQ:   \t\t 194
+GPU UUID: \t {}
+Video BIOS: \t 92.00.25.00.08
+Bus Type: \t PCIe
+Bus Location: \t 0000:3b:00.0
+"""
+
+
+def host(**changes):
+    values = dict(hostname='c1', architecture='x86_64', cpus=4, cpu_model='',
+                  memory_mib=4096, memory_used_mib=0, disk_gib=10,
+                  disk_used_gib=0, engine_version='26.1.0')
+    return models.HostFacts(**{**values, **changes})
+
+
+def engine(**changes):
+    values = dict(version='26.1.0', root_dir='/var/lib/docker',
+                  architecture='x86_64', cpus=4, memory=4 * models.GIB)
+    return models.EngineFacts(**{**values, **changes})
+
+
+class TestInventory(unittest.TestCase):
+
+    RATIOS = {'VCPU': 4.0, 'PCPU': 1.0, 'MEMORY_MB': 1.0, 'DISK_GB': 1.0}
+
+    def found(self, **changes):
+        return inventory.inventory(host(**changes), self.RATIOS, 1, 512, 2)
+
+    def test_shared_cpus_are_all_unless_said_otherwise(self):
+        found = self.found()
+        self.assertEqual((4, 1), (found['VCPU']['total'],
+                                  found['VCPU']['reserved']))
+        self.assertEqual({'VCPU', 'MEMORY_MB', 'DISK_GB'}, set(found))
+
+    def test_dedicated_cpus(self):
+        found = self.found(dedicated_cpus=frozenset({2, 3}),
+                           shared_cpus=frozenset({0, 1}))
+        self.assertEqual((2, 2, 0), (
+            found['VCPU']['total'], found['PCPU']['total'],
+            found['PCPU']['reserved']))
+        found = self.found(dedicated_cpus=frozenset({2, 3}))
+        self.assertNotIn('VCPU', found)
+        self.assertEqual(1, found['PCPU']['reserved'])
+
+    def test_gpus(self):
+        found = self.found(gpus=GPUS)['PGPU']
+        self.assertEqual((3, 1.0, 0), (
+            found['total'], found['allocation_ratio'], found['reserved']))
+
+    def test_the_topology_parts_shared_and_dedicated(self):
+        nodes = (models.NumaNode(0, frozenset({0, 1}), 2048),
+                 models.NumaNode(1, frozenset({2, 3}), 2048))
+        first, second = inventory.numa_topology(host(
+            nodes=nodes, dedicated_cpus=frozenset({1, 2, 3}),
+            shared_cpus=frozenset({0}))).cells
+        self.assertEqual(({0}, {1}), (first.cpuset, first.pcpuset))
+        self.assertEqual((set(), {2, 3}), (second.cpuset, second.pcpuset))
+        first, second = inventory.numa_topology(host(nodes=nodes)).cells
+        self.assertEqual(({0, 1}, set()), (first.cpuset, first.pcpuset))
+
+    def test_traits(self):
+        found = inventory.traits(
+            host(cpu_flags=frozenset({'avx2', 'sha_ni', 'unheard_of'})),
+            engine(disk_quota=True, security_options=('userns', 'seccomp'),
+                   live_restore=True, cgroup_version='2',
+                   runtimes=('runc', 'io.kata.v2')))
+        self.assertEqual({
+            'HW_CPU_X86_AVX2', 'HW_CPU_X86_SHA', 'HW_ARCH_X86_64',
+            'CUSTOM_DOCKER_DISK_QUOTA', 'CUSTOM_DOCKER_USERNS',
+            'CUSTOM_DOCKER_LIVE_RESTORE', 'CUSTOM_DOCKER_CGROUP_V2',
+            'CUSTOM_DOCKER_RUNTIME_RUNC',
+            'CUSTOM_DOCKER_RUNTIME_IO_KATA_V2'}, found)
+        self.assertTrue(all(map(inventory.is_ours, found)))
+        self.assertFalse(inventory.is_ours('CUSTOM_RACK_1'))
+        self.assertEqual({'HW_ARCH_AARCH64'}, inventory.traits(
+            host(architecture='aarch64'), engine()))
+
+
+class TestGpus(test_lifecycle.LifecycleCase):
+
+    def test_the_driver_is_asked_for_them(self):
+        with tempfile.TemporaryDirectory() as name:
+            for number, gpu in enumerate(('GPU-5fd4a0c1', 'GPU-77e0b2d3')):
+                path = Path(name) / f'0000:3{number}:00.0'
+                path.mkdir()
+                (path / 'information').write_text(INFORMATION.format(gpu))
+            self.assertEqual(('GPU-5fd4a0c1', 'GPU-77e0b2d3'),
+                             hostinfo.gpus(Path(name)))
+        self.assertEqual((), hostinfo.gpus(Path('/nowhere')))
+
+    def spawn_with(self, gpus, counted=None, uuid=fakes.UUID):
+        instance = fakes.instance(uuid=uuid)
+        instance.flavor.extra_specs = {
+            'docker:gpus': str(gpus),
+            'resources:PGPU': str(gpus if counted is None else counted)}
+        self.lifecycle.spawn(None, instance, fakes.image_meta(), [], None,
+                             fakes.policy(gpus=GPUS))
+        return self.spec_of(uuid)
+
+    def spec_of(self, uuid):
+        return next(spec for spec in self.engine.specs.values()
+                    if spec.name == names.container(uuid))
+
+    def test_two_servers_never_share_one(self):
+        second = fakes.UUID[:-1] + 'f'
+        first = self.spawn_with(2)
+        self.assertEqual(GPUS[:2], first.gpus)
+        self.assertEqual(
+            [{'Driver': 'nvidia', 'DeviceIDs': ['GPU-0', 'GPU-1'],
+              'Capabilities': [['gpu']]}],
+            engine_port.container_config(first)['HostConfig'][
+                'DeviceRequests'])
+        self.assertEqual(GPUS[2:], self.spawn_with(1, uuid=second).gpus)
+        with self.assertRaisesRegex(
+                Exception, '1 are wanted and this host has 0'):
+            self.spawn_with(1, uuid=fakes.UUID[:-1] + 'e')
+        # What a server had is free once the server is gone.
+        self.lifecycle.destroy(fakes.instance(uuid=second), [])
+        self.assertEqual(GPUS[2:], self.spawn_with(1, uuid=second).gpus)
+
+    def test_the_scheduler_must_have_counted_them(self):
+        for wanted, counted in ((2, 1), (0, 1)):
+            with self.assertRaisesRegex(Exception, 'resources:PGPU'):
+                self.spawn_with(wanted, counted)
+        self.assert_nothing_left()
+
+
+class TestHardening(unittest.TestCase):
+
+    def test_a_host_that_has_all_of_it(self):
+        self.assertEqual([], hardening.findings(fakes.policy(), engine(
+            security_options=('seccomp', 'apparmor', 'userns'),
+            disk_quota=True, live_restore=True, cgroup_version='2')))
+
+    def test_what_is_weakened_and_what_is_lacking(self):
+        found = [str(finding) for finding in hardening.findings(
+            fakes.policy(allowed_caps=('CHOWN', 'SYS_ADMIN'),
+                         allow_privileged=True, devices={'kvm': '/dev/kvm'}),
+            engine(storage_driver='overlay2', warnings=('No swap limit',)))]
+        for number, words in enumerate((
+                'CAP_SYS_ADMIN', 'allow_privileged', '/dev/kvm', 'seccomp',
+                'AppArmor', 'userns-remap', 'overlay2', 'live-restore',
+                'version 1', 'No swap limit')):
+            self.assertIn(words, found[number])
+        self.assertEqual(10, len(found))
+
+
+class TestErrors(unittest.TestCase):
+
+    def test_another_host_may_have_what_this_one_lacks(self):
+        self.assertEqual('ComputeResourcesUnavailable', type(
+            errors.to_build_failure(errors.Unsupported('x'), fakes.UUID)
+        ).__name__)
