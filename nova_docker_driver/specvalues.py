@@ -257,15 +257,17 @@ def _logging(value: Mapping[str, Any]) -> tuple[int | None, int | None]:
 
 def _files(document: Mapping[str, Any]) -> tuple[models.GuestFile, ...]:
     found: dict[str, models.GuestFile] = {}
-    for key, mode in (('configs', 0o444), ('secrets', 0o400)):
+    for key, home in (('configs', '/'), ('secrets', '/run/secrets/')):
         for number, entry in enumerate(document.get(key, ())):
             where = f'{key}.{number}'
-            target = _target(f'{where}.target', entry['target'])
+            # A bare name goes where Compose puts it; so is the mode its own.
+            target = _target(f'{where}.target', posixpath.join(
+                home, entry['target']))
             if target in found:
                 raise _refused(f'{where}.target', 'is given twice')
             found[target] = models.GuestFile(
                 target=target, content=entry['content'].encode(),
-                mode=_mode(f'{where}.mode', entry.get('mode', mode)),
+                mode=_mode(f'{where}.mode', entry.get('mode', 0o444)),
                 uid=_owner(f'{where}.uid', entry.get('uid')),
                 gid=_owner(f'{where}.gid', entry.get('gid')))
     if sum(len(file.content) for file in found.values()) > MAX_FILES:

@@ -103,7 +103,7 @@ extra_hosts: ["db=10.0.0.1", "six:[2001:db8::1]"]
 dns: 192.0.2.1
 dns_search: [example.org]
 configs: [{target: /etc/app.conf, content: "x = 1", mode: 0640, uid: 5}]
-secrets: [{target: /run/secrets/key, content: hush, mode: "0400", gid: 6}]
+secrets: [{target: key, content: hush, mode: "0400", gid: 6}]
 logging: {driver: json-file, options: {max-size: 1m, max-file: "2"}}
 mem_reservation: 32m
 oom_score_adj: 100
@@ -158,7 +158,7 @@ class TestValues(unittest.TestCase):
                 ('environment: {"secret\\nvalue": x}', 'environment'),
                 ('environment: {A: "%s"}' % ('secretvalue' * 20000),
                  'environment'),
-                ('secrets: [{target: relative, content: secretvalue}]',
+                ('secrets: [{target: ../up, content: secretvalue}]',
                  'secrets'),
                 ('secrets: [{target: /proc/x, content: secretvalue}]',
                  'secrets'),
