@@ -65,6 +65,7 @@ SUITES = (
     Suite('integration', 'tests/integration', needs_lab=True, workers=1),
     Suite('loading', 'tests/loading', needs_lab=True, full_only=True,
           workers=1),
+    Suite('bombs', 'tests/bombs', needs_lab=True, full_only=True, workers=1),
     Suite('benchmarks', command=('python', '-m', 'tests.benchmarks'),
           needs_lab=True, full_only=True),
 )
