@@ -29,9 +29,11 @@ from nova import exception
 from nova.image import glance
 from nova.network import model as network_model
 from nova import objects
+from nova.objects import diagnostics as nova_diagnostics
 from nova.virt import driver as virt_driver
 from nova.virt import hardware
 from nova.virt import virtapi as nova_virtapi
+from oslo_concurrency import processutils
 from oslo_log import log as logging
 
 from nova_docker_driver import conf
@@ -39,6 +41,7 @@ from nova_docker_driver import disk
 from nova_docker_driver import engine
 from nova_docker_driver import errors
 from nova_docker_driver import events
+from nova_docker_driver import guest
 from nova_docker_driver import guestfiles
 from nova_docker_driver import hardening
 from nova_docker_driver import health
@@ -49,7 +52,7 @@ from nova_docker_driver import lifecycle
 from nova_docker_driver import models
 from nova_docker_driver import network
 from nova_docker_driver import sandbox
-from nova_docker_driver import states
+from nova_docker_driver import snapshot
 
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
@@ -82,11 +85,13 @@ class DockerDriver(virt_driver.ComputeDriver):
             options.endpoint, options.request_timeout,
             options.image_load_timeout, options.max_concurrent_starts)
         self._hostinfo = hostinfo.HostInfo(self._engine)
+        self._snapshot = snapshot.Snapshot(self._engine)
         self._lifecycle = lifecycle.Lifecycle(
             self._engine, images.Images(self._engine, glance.API()),
             sandbox.Sandboxes(self._engine, options.sandbox_image),
             network.Network(network.wait_for_events(virtapi)),
-            guestfiles.GuestFiles(Path(options.files_path)))
+            guestfiles.GuestFiles(Path(options.files_path)), self._snapshot)
+        self._guest = guest.Guest(self._engine)
         self._listener: events.Listener | None = None
         self._watcher: disk.Watcher | None = None
 
@@ -99,9 +104,14 @@ class DockerDriver(virt_driver.ComputeDriver):
         LOG.info('Docker Engine %s at %s', facts.engine_version,
                  CONF.docker.endpoint)
         self._report(host)
+        reporter = health.Reporter(self._engine)
+
+        def heard(event: models.Event) -> None:
+            self._snapshot.invalidate()
+            reporter.report(event)
+
         self._listener = events.Listener(
-            self._engine, host, self.emit_event,
-            health.Reporter(self._engine).report)
+            self._engine, host, self.emit_event, heard)
         self._listener.start()
         if (CONF.docker.disk_enforcement == conf.WATCH
                 and not self._hostinfo.engine_facts().disk_quota):
@@ -119,8 +129,8 @@ class DockerDriver(virt_driver.ComputeDriver):
 
     def get_info(self, instance: Instance, use_cache: bool = True
                  ) -> hardware.InstanceInfo:
-        return hardware.InstanceInfo(
-            state=states.power(self._lifecycle.inspect(instance)))
+        return hardware.InstanceInfo(state=self._lifecycle.power_state(
+            instance, self._host, use_cache))
 
     def list_instances(self) -> list[str]:
         return self.list_instance_uuids()
@@ -161,6 +171,10 @@ class DockerDriver(virt_driver.ComputeDriver):
                 if inventory.is_ours(trait)}
         provider_tree.remove_traits(nodename, *(ours - wanted))
         provider_tree.add_traits(nodename, *wanted)
+
+    def get_host_uptime(self) -> str:
+        # The words of this program are what Nova's API takes apart.
+        return str(processutils.execute('env', 'LANG=C', 'uptime')[0])
 
     def get_host_ip_addr(self) -> str:
         return str(CONF.my_ip)
@@ -227,6 +241,46 @@ class DockerDriver(virt_driver.ComputeDriver):
                                   block_device_info: Any = None) -> None:
         self._lifecycle.power_on(instance, _vifs(network_info))
 
+    def suspend(self, context: Context, instance: Instance) -> None:
+        # Its memory stays on this host: the kernel freezes the processes.
+        self._lifecycle.pause(instance)
+
+    def resume(self, context: Context, instance: Instance,
+               network_info: NetworkInfo | None,
+               block_device_info: Any = None, share_info: Any = None) -> None:
+        self._lifecycle.resume(instance, _vifs(network_info))
+
+    def rescue(self, context: Context, instance: Instance,
+               network_info: NetworkInfo | None,
+               image_meta: objects.ImageMeta, rescue_password: str | None,
+               block_device_info: Any, share_info: Any) -> None:
+        self._lifecycle.rescue(context, instance, _vifs(network_info),
+                               image_meta, self._policy())
+
+    def unrescue(self, context: Context, instance: Instance) -> None:
+        self._lifecycle.unrescue(
+            instance, _vifs(instance.get_network_info()))
+
+    # -- inside of the container --------------------------------------------
+
+    def set_admin_password(self, instance: Instance, new_pass: str) -> None:
+        self._guest.set_password(
+            instance, self._lifecycle.inspect(instance).id,
+            instance.image_meta.properties.get('os_admin_user'), new_pass)
+
+    def trigger_crash_dump(self, instance: Instance) -> None:
+        self._lifecycle.crash(instance)
+
+    def get_diagnostics(self, instance: Instance) -> dict[str, Any]:
+        return self._guest.plain_diagnostics(
+            self._lifecycle.inspect(instance))
+
+    def get_instance_diagnostics(self, instance: Instance
+                                 ) -> nova_diagnostics.Diagnostics:
+        return self._guest.diagnostics(
+            instance, self._lifecycle.inspect(instance),
+            _vifs(instance.get_network_info()))
+
     # -- network ------------------------------------------------------------
 
     def plug_vifs(self, instance: Instance, network_info: NetworkInfo
@@ -238,16 +292,6 @@ class DockerDriver(virt_driver.ComputeDriver):
         self._lifecycle.disconnect(instance, _vifs(network_info))
 
     # -- honest refusals: NotImplementedError would do damage here ----------
-
-    def rescue(self, context: Context, instance: Instance,
-               network_info: NetworkInfo | None,
-               image_meta: objects.ImageMeta, rescue_password: str | None,
-               block_device_info: Any, share_info: Any) -> None:
-        # Nova has stopped the server already and will not start it again.
-        self._lifecycle.power_on(instance, _vifs(network_info))
-        raise exception.InstanceNotRescuable(
-            instance_id=instance.uuid,
-            reason='containers cannot be rescued by this driver yet')
 
     def snapshot(self, context: Context, instance: Instance, image_id: str,
                  update_task_state: Any) -> None:

@@ -20,9 +20,10 @@ Errors are told apart by type here, once; no other module reads their text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import os
+import socket
 import threading
 from typing import Any
 
@@ -115,11 +116,11 @@ class Engine:
         with self._call() as client:
             client.stop(container_id, timeout=timeout)
 
-    def kill(self, container_id: str) -> None:
-        """Ends the process at once; does nothing if there is none."""
+    def kill(self, container_id: str, signal: str = 'SIGKILL') -> None:
+        """Sends a signal; does nothing if there is no process."""
         # The Engine calls it a conflict that there is nothing to kill.
         with contextlib.suppress(errors.NameConflict), self._call() as client:
-            client.kill(container_id)
+            client.kill(container_id, signal)
 
     def pause(self, container_id: str) -> None:
         """Freezes all processes of a container."""
@@ -151,6 +152,60 @@ class Engine:
                                      stream=True, follow=False, tail=lines):
                 tail = (tail + chunk)[-size:]
         return tail
+
+    def run(self, container_id: str, command: Sequence[str], user: str,
+            given: bytes) -> models.Finished:
+        """Runs a program of the container's image inside of it.
+
+        :param given: what it reads; never part of a log or a command line
+        :raises NotFound: if the image has no such program
+        """
+        with self._call() as client:
+            handle = client.exec_create(
+                container_id, list(command), user=user, stdin=True)['Id']
+            output = self._converse(client, handle, given)
+            code = client.exec_inspect(handle)['ExitCode']
+        # The runtime's way to say that there was nothing to run.
+        if code in (126, 127):
+            raise errors.NotFound(f'the image has no {command[0]}')
+        return models.Finished(code, output)
+
+    def _converse(self, client: docker.APIClient, handle: str, given: bytes
+                  ) -> bytes:
+        stream: Any = client.exec_start(handle, socket=True)
+        peer = _raw(stream)
+        try:
+            peer.settimeout(self._timeout)
+            peer.sendall(given)
+            peer.shutdown(socket.SHUT_WR)
+            # Frames of a header and a text each; nobody reads the texts.
+            return b''.join(iter(lambda: peer.recv(65536), b''))
+        except TimeoutError as error:
+            raise errors.EngineTimeout('the program does not end') from error
+        finally:
+            stream.close()
+
+    def attach(self, container_id: str) -> socket.socket:
+        """Both ways to the terminal of a container's first process.
+
+        The caller closes it.
+        """
+        with self._call() as client:
+            stream: Any = client.attach_socket(container_id, params={
+                'stdin': 1, 'stdout': 1, 'stderr': 1, 'stream': 1})
+        return _own(stream)
+
+    def shell(self, container_id: str, command: Sequence[str]
+              ) -> socket.socket:
+        """Both ways to a new process with a terminal of its own.
+
+        The caller closes it, which does not end the process.
+        """
+        with self._call() as client:
+            handle = client.exec_create(
+                container_id, list(command), stdin=True, tty=True)['Id']
+            stream: Any = client.exec_start(handle, tty=True, socket=True)
+        return _own(stream)
 
     def events(self, since: float) -> Iterator[models.Event]:
         """What happens to our containers, from a time on, without end.
@@ -245,6 +300,20 @@ class Engine:
         return client
 
 
+def _raw(stream: Any) -> socket.socket:
+    """The socket below what the SDK answers."""
+    found: socket.socket = getattr(stream, '_sock', stream)
+    return found
+
+
+def _own(stream: Any) -> socket.socket:
+    """A socket that lives on without the SDK's answer."""
+    found = _raw(stream).dup()
+    found.settimeout(None)
+    stream.close()
+    return found
+
+
 def container_config(spec: models.ContainerSpec) -> dict[str, Any]:
     """The Engine's document for a container. Pure."""
     return {
@@ -296,7 +365,7 @@ def _host_config(spec: models.ContainerSpec) -> dict[str, Any]:
                           'MaximumRetryCount': spec.restart.attempts},
         'Init': spec.init,
         'Mounts': [{'Type': 'bind', 'Source': mount.source,
-                    'Target': mount.target, 'ReadOnly': True}
+                    'Target': mount.target, 'ReadOnly': mount.read_only}
                    for mount in spec.mounts],
         'Tmpfs': dict(spec.tmpfs),
         'LogConfig': {'Type': 'json-file', 'Config': {
@@ -419,7 +488,16 @@ def _inspected(entry: Mapping[str, Any]) -> models.Container:
         finished_at=state.get('FinishedAt', ''),
         namespace=entry['NetworkSettings'].get('SandboxKey', ''),
         image=entry['Image'],
-        stop_timeout=entry['Config'].get('StopTimeout'))
+        pid=state.get('Pid', 0), started_at=state.get('StartedAt', ''),
+        restarts=entry.get('RestartCount', 0),
+        tty=entry['Config'].get('Tty', False), root=_root(entry))
+
+
+def _root(entry: Mapping[str, Any]) -> models.RootFs | None:
+    graph = entry.get('GraphDriver')
+    if not graph:
+        return None
+    return models.RootFs(graph['Name'], graph.get('Data') or {})
 
 
 def _event(entry: Mapping[str, Any]) -> models.Event | None:

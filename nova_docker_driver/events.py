@@ -30,6 +30,7 @@ from nova_docker_driver import engine
 from nova_docker_driver import errors
 from nova_docker_driver import models
 from nova_docker_driver import names
+from nova_docker_driver import snapshot
 from nova_docker_driver import states
 
 LOG = logging.getLogger(__name__)
@@ -98,18 +99,14 @@ class Listener:
         except errors.EngineError as error:
             LOG.warning('Docker does not answer: %s', error)
             return since
-        for container in found:
-            uuid = names.owner(container.name, container.labels)
-            role = container.labels[names.ROLE_LABEL]
-            if uuid is None or role != names.ROLE_SERVER:
-                continue
+        for uuid, container in snapshot.standing(found).items():
             lifecycle = states.resynchronisation(uuid, container)
             if lifecycle is not None:
                 self._safely(self._emit, lifecycle)
         return now
 
     def _handle(self, event: models.Event) -> None:
-        if event.role != names.ROLE_SERVER:
+        if event.role == names.ROLE_SANDBOX:
             return
         # The outcome first: who sees SHUTOFF finds the exit code.
         self._safely(self._report, event)

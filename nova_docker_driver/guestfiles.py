@@ -25,9 +25,20 @@ import os
 from pathlib import Path
 import shutil
 
+from nova.privsep import fs as nova_fs
 from nova.privsep import path as nova_path
 
+from nova_docker_driver import errors
 from nova_docker_driver import models
+
+
+#: Where a rescuing container finds the files of the server.
+RESCUED_ROOT = '/rescue'
+
+_ROOT = 'root'
+
+#: The kernel takes no more options than fit.
+_PAGE = 4096
 
 
 class GuestFiles:
@@ -65,8 +76,29 @@ class GuestFiles:
             mounts.append(models.Mount(str(path), file.target))
         return tuple(mounts)
 
+    def mount_root(self, instance_uuid: str, root: models.RootFs
+                   ) -> models.Mount:
+        """Mounts the root file system of a server that does not run.
+
+        :raises Unsupported: if the storage driver gives no way
+        """
+        place = self._root / instance_uuid / _ROOT
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not place.is_mount():
+            fstype, device, options = _mount_arguments(root)
+            nova_fs.mount(fstype, device, str(place), options)
+        return models.Mount(str(place), RESCUED_ROOT, read_only=False)
+
+    def unmount_root(self, instance_uuid: str) -> None:
+        """The server's root file system is not mounted afterwards."""
+        place = self._root / instance_uuid / _ROOT
+        if place.is_mount():
+            nova_fs.umount(str(place))
+
     def remove(self, instance_uuid: str) -> None:
         """There are no files of the server afterwards."""
+        # Or else the server's own root would be removed with them.
+        self.unmount_root(instance_uuid)
         directory = self._root / instance_uuid
         if directory.exists():
             shutil.rmtree(directory)
@@ -76,6 +108,25 @@ class GuestFiles:
         if not self._root.exists():
             return set()
         return {path.name for path in self._root.iterdir()}
+
+
+def _mount_arguments(root: models.RootFs
+                     ) -> tuple[str | None, str, list[str]]:
+    """File system, device and options of mount(8)."""
+    data = root.data
+    # What is written into a rescued system must not be run by its host.
+    safe = 'nosuid,nodev'
+    if root.driver == 'overlay2':
+        options = (f'lowerdir={data["LowerDir"]},upperdir={data["UpperDir"]},'
+                   f'workdir={data["WorkDir"]},{safe}')
+        if len(options) >= _PAGE:
+            raise errors.Unsupported(
+                'the image has too many layers for its root file system to '
+                'be mounted')
+        return 'overlay', 'overlay', ['-o', options]
+    raise errors.Unsupported(
+        f'the storage driver {root.driver} does not tell where the root file '
+        'system is')
 
 
 def _hosts(hostname: str, addresses: Sequence[str],

@@ -29,6 +29,7 @@ from oslo_log import log as logging
 from nova_docker_driver import engine
 from nova_docker_driver import errors
 from nova_docker_driver import models
+from nova_docker_driver import names
 
 LOG = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Reporter:
     def report(self, event: models.Event) -> None:
         """Records what an event says about the process."""
         change = self._change(event)
-        if change is None:
+        if change is None or event.role != names.ROLE_SERVER:
             return
         try:
             _merge(event.instance_uuid, change)

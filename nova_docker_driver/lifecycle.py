@@ -25,6 +25,7 @@ import time
 from typing import Any, TypeAlias
 
 from nova.compute import task_states
+from nova.compute import vm_states
 from nova import context as nova_context
 from nova import exception
 from nova.network import model as network_model
@@ -43,7 +44,9 @@ from nova_docker_driver import models
 from nova_docker_driver import names
 from nova_docker_driver import network
 from nova_docker_driver import sandbox
+from nova_docker_driver import snapshot
 from nova_docker_driver import spec
+from nova_docker_driver import states
 from nova_docker_driver import userspec
 
 LOG = logging.getLogger(__name__)
@@ -61,8 +64,10 @@ class Lifecycle:
 
     def __init__(self, engine_port: engine.Engine, image_store: images.Images,
                  sandboxes: sandbox.Sandboxes, networks: network.Network,
-                 files: guestfiles.GuestFiles) -> None:
+                 files: guestfiles.GuestFiles,
+                 recent: snapshot.Snapshot) -> None:
         self._engine = engine_port
+        self._snapshot = recent
         self._images = image_store
         self._sandboxes = sandboxes
         self._network = networks
@@ -102,7 +107,8 @@ class Lifecycle:
     def _destroy(self, instance: objects.Instance, vifs: Vifs) -> None:
         found = self._engine.containers(instance.uuid)
         # The process first, then what it stands on.
-        for role in (names.ROLE_SERVER, names.ROLE_SANDBOX):
+        for role in (names.ROLE_RESCUE, names.ROLE_SERVER,
+                     names.ROLE_SANDBOX):
             for container in found:
                 if container.labels[names.ROLE_LABEL] == role:
                     self._engine.remove(container.id)
@@ -120,12 +126,12 @@ class Lifecycle:
 
     def power_off(self, instance: objects.Instance, timeout: int) -> None:
         """The process has ended afterwards; it had ``timeout`` seconds."""
-        with self._one_at_a_time(instance):
-            container = self._own(instance)
+        with self._one_at_a_time(instance), _missing(instance):
+            name = _name(instance)
             if timeout:
-                self._engine.stop(container.id, _grace(container, timeout))
+                self._engine.stop(name, _grace(instance, timeout))
             else:
-                self._engine.kill(container.id)
+                self._engine.kill(name)
 
     def reboot(self, context: nova_context.RequestContext,
                instance: objects.Instance, vifs: Vifs, hard: bool,
@@ -145,17 +151,90 @@ class Lifecycle:
             if hard:
                 self._engine.kill(container.id)
             else:
-                self._engine.stop(container.id, _grace(container, timeout))
+                self._engine.stop(container.id, _grace(instance, timeout))
             self._reconnect(instance, vifs)
             self._start(container.id)
 
     def pause(self, instance: objects.Instance) -> None:
         """All processes of the server are frozen afterwards."""
-        self._engine.pause(self._own(instance).id)
+        with self._one_at_a_time(instance), _missing(instance):
+            self._engine.pause(_name(instance))
 
     def unpause(self, instance: objects.Instance) -> None:
         """All processes of the server go on afterwards."""
-        self._engine.unpause(self._own(instance).id)
+        with self._one_at_a_time(instance), _missing(instance):
+            self._engine.unpause(_name(instance))
+
+    def resume(self, instance: objects.Instance, vifs: Vifs) -> None:
+        """A suspended server goes on; one that was lost is started."""
+        with self._one_at_a_time(instance):
+            container = self._own(instance)
+            if container.status == 'paused':
+                self._engine.unpause(container.id)
+            else:
+                self._reconnect(instance, vifs)
+                self._start(container.id)
+
+    def crash(self, instance: objects.Instance) -> None:
+        """Sends the signal that makes the process tell what it does."""
+        signal = _tenant(instance).crash_dump_signal
+        with _missing(instance):
+            self._engine.kill(_name(instance), signal)
+
+    # -- rescue -------------------------------------------------------------
+
+    def rescue(self, context: nova_context.RequestContext,
+               instance: objects.Instance, vifs: Vifs,
+               image_meta: objects.ImageMeta, policy: models.Policy) -> None:
+        """Another container stands for the server and has its files.
+
+        It has the server's limits, addresses and name, and a terminal. The
+        server's own, which Nova has stopped, runs again if this fails.
+        """
+        with self._one_at_a_time(instance):
+            own = self._own(instance)
+            try:
+                self._rescue(context, instance, vifs, image_meta, policy, own)
+            except Exception:
+                with excutils.save_and_reraise_exception():
+                    self._end_rescue(instance)
+                    self._reconnect(instance, vifs)
+                    self._start(own.id)
+
+    def _rescue(self, context: nova_context.RequestContext,
+                instance: objects.Instance, vifs: Vifs,
+                image_meta: objects.ImageMeta, policy: models.Policy,
+                own: models.Container) -> None:
+        if own.root is None:
+            raise errors.Unsupported('the Engine does not tell where the '
+                                     'root file system is')
+        image = self._images.ensure(context, image_meta)
+        tenant = _tenant(instance)
+        box = self._reconnect(instance, vifs)
+        mounts = self._files.prepare(
+            instance.uuid, _hostname(instance), network.addresses(vifs),
+            network.nameservers(vifs), tenant)
+        root = self._files.mount_root(instance.uuid, own.root)
+        # The image's command, and a terminal, or a bare shell would end.
+        wanted = spec.build(dataclasses.replace(
+            _inputs(instance, image, models.TenantSpec(
+                tty=True, stdin_open=True), policy, box, (*mounts, root)),
+            role=names.ROLE_RESCUE))
+        container_id = self._create(wanted)
+        self._start(container_id)
+        self._check_alive(self._engine.inspect(container_id), 'running')
+
+    def unrescue(self, instance: objects.Instance, vifs: Vifs) -> None:
+        """The server's own container runs again; the other one is gone."""
+        with self._one_at_a_time(instance):
+            self._end_rescue(instance)
+            self._reconnect(instance, vifs)
+            with _missing(instance):
+                self._start(names.container(instance.uuid))
+
+    def _end_rescue(self, instance: objects.Instance) -> None:
+        self._engine.remove(names.rescue(instance.uuid))
+        self._files.unmount_root(instance.uuid)
 
     # -- network ------------------------------------------------------------
 
@@ -170,6 +249,19 @@ class Lifecycle:
         self._network.disconnect(instance, vifs)
 
     # -- what is asked ------------------------------------------------------
+
+    def power_state(self, instance: objects.Instance, host: str,
+                    use_cache: bool) -> int:
+        """The server's power state; at most one Engine call.
+
+        :param use_cache: it may be two seconds old
+        :raises InstanceNotFound: if there is no container
+        """
+        found = (self._snapshot.find(instance.uuid, host)
+                 if use_cache else self._snapshot.find_now(instance.uuid))
+        if found is None:
+            raise exception.InstanceNotFound(instance_id=instance.uuid)
+        return states.power(found, is_suspended(instance))
 
     def inspect(self, instance: objects.Instance) -> models.Container:
         """The server's container as it is now.
@@ -193,7 +285,7 @@ class Lifecycle:
 
     def _own(self, instance: objects.Instance) -> models.Container:
         try:
-            container = self._engine.inspect(names.container(instance.uuid))
+            container = self._engine.inspect(_name(instance))
         except errors.NotFound as error:
             raise exception.InstanceNotFound(
                 instance_id=instance.uuid) from error
@@ -215,10 +307,11 @@ class Lifecycle:
             instance.uuid, hostname, network.addresses(vifs),
             network.nameservers(vifs), tenant)
 
-    def _reconnect(self, instance: objects.Instance, vifs: Vifs) -> None:
+    def _reconnect(self, instance: objects.Instance, vifs: Vifs
+                   ) -> models.Sandbox | None:
         """The namespace is there and wired, as before the process starts."""
         if not vifs:
-            return
+            return None
         box = self._sandboxes.find(instance.uuid)
         if box is None:
             raise errors.ProcessFailed(
@@ -228,6 +321,7 @@ class Lifecycle:
         else:
             box = self._sandboxes.start(instance.uuid, box.container_id)
             self._network.connect(instance, vifs, box.namespace)
+        return box
 
     def _recreate(self, context: nova_context.RequestContext,
                   instance: objects.Instance, vifs: Vifs,
@@ -339,7 +433,10 @@ class Lifecycle:
     def _one_at_a_time(self, instance: objects.Instance) -> Iterator[None]:
         # Nova serialises some actions of a server, not all.
         with lockutils.lock(f'nova-docker-{instance.uuid}'):
-            yield
+            try:
+                yield
+            finally:
+                self._snapshot.invalidate()
 
 
 def is_being_shelved(instance: objects.Instance) -> bool:
@@ -370,11 +467,32 @@ def _hostname(instance: objects.Instance) -> str:
     return instance.hostname or f'server-{instance.uuid}'
 
 
-def _grace(container: models.Container, timeout: int) -> int:
+def _name(instance: objects.Instance) -> str:
+    """The container that stands for the server."""
+    if instance.vm_state == vm_states.RESCUED:
+        return names.rescue(instance.uuid)
+    return names.container(instance.uuid)
+
+
+def is_suspended(instance: objects.Instance) -> bool:
+    """Whether a paused container is what Nova calls suspended."""
+    return (instance.vm_state == vm_states.SUSPENDED
+            or instance.task_state == task_states.SUSPENDING)
+
+
+@contextlib.contextmanager
+def _missing(instance: objects.Instance) -> Iterator[None]:
+    """A container that is not there is, to Nova, a server that is not."""
+    try:
+        yield
+    except errors.NotFound as error:
+        raise exception.InstanceNotFound(instance_id=instance.uuid) from error
+
+
+def _grace(instance: objects.Instance, timeout: int) -> int:
     """Seconds for the process's end: its own wish, within Nova's bound."""
-    if container.stop_timeout is None:
-        return timeout
-    return min(container.stop_timeout, timeout)
+    wish = _tenant(instance).stop_grace_period
+    return timeout if wish is None else min(wish, timeout)
 
 
 def _tenant(instance: objects.Instance) -> models.TenantSpec:

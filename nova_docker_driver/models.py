@@ -114,6 +114,8 @@ class TenantSpec:
     wait_for: str = 'running'
     #: Seconds that spawn may wait for a healthy process.
     wait_timeout: int = 300
+    #: What makes the process tell what it does.
+    crash_dump_signal: str = 'SIGQUIT'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,10 +189,11 @@ class Nic:
 
 @dataclasses.dataclass(frozen=True)
 class Mount:
-    """A read-only bind of a file that the driver owns."""
+    """A bind of a file or directory that the driver owns."""
 
     source: str
     target: str
+    read_only: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,6 +269,16 @@ class ContainerSpec:
 
 
 @dataclasses.dataclass(frozen=True)
+class RootFs:
+    """Where a container's root file system is on the host."""
+
+    #: The storage driver.
+    driver: str
+    #: What it says: LowerDir, UpperDir, WorkDir for overlay2 ...
+    data: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
 class Container:
     """What the Engine says about one container."""
 
@@ -284,8 +297,22 @@ class Container:
     namespace: str = ''
     #: The image's digest.
     image: str = ''
-    #: Seconds that its process asked to have for its end; None is any.
-    stop_timeout: int | None = None
+    #: Of the process, in the host's namespace; 0 without one.
+    pid: int = 0
+    started_at: str = ''
+    #: How often its restart policy has started it.
+    restarts: int = 0
+    #: It has a terminal of its own.
+    tty: bool = False
+    root: RootFs | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """What came of a program that was run inside of a container."""
+
+    code: int
+    output: bytes = dataclasses.field(repr=False)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -42,12 +42,14 @@ FORMAT = '1'
 
 ROLE_SERVER = 'server'
 ROLE_SANDBOX = 'sandbox'
+#: Runs in place of the server's own, which it can see the files of.
+ROLE_RESCUE = 'rescue'
 
 IMAGE_NAMESPACE = 'nova-docker'
 
 _NAME = re.compile(
     r'/?nova-(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'
-    r'(?P<sandbox>-sandbox)?')
+    r'(?:-(?P<role>sandbox|rescue))?')
 
 
 def container(instance_uuid: str) -> str:
@@ -58,6 +60,11 @@ def container(instance_uuid: str) -> str:
 def sandbox(instance_uuid: str) -> str:
     """The name of the container that holds a server's network namespace."""
     return f'nova-{instance_uuid}-sandbox'
+
+
+def rescue(instance_uuid: str) -> str:
+    """The name of the container that rescues a server."""
+    return f'nova-{instance_uuid}-rescue'
 
 
 def image_tag(image_id: str) -> str:
@@ -79,7 +86,7 @@ def owner(name: str, container_labels: Mapping[str, str]) -> str | None:
     match = _NAME.fullmatch(name)
     if match is None:
         return None
-    role = ROLE_SANDBOX if match['sandbox'] else ROLE_SERVER
+    role = match['role'] or ROLE_SERVER
     if (container_labels.get(INSTANCE_LABEL) != match['uuid']
             or container_labels.get(ROLE_LABEL) != role):
         return None

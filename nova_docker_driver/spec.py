@@ -67,6 +67,8 @@ class Inputs:
     #: The host's CPUs and memory nodes that are the server's alone.
     pinned_cpus: frozenset[int] = frozenset()
     memory_nodes: frozenset[int] = frozenset()
+    #: ROLE_SERVER, or ROLE_RESCUE for what runs in its place.
+    role: str = names.ROLE_SERVER
     #: The host's GPUs that are the server's alone.
     gpus: tuple[str, ...] = ()
 
@@ -104,9 +106,11 @@ def digest(spec: models.ContainerSpec) -> str:
 
 def _identity(inputs: Inputs) -> dict[str, Any]:
     return {
-        'name': names.container(inputs.instance_uuid),
+        'name': (names.container(inputs.instance_uuid)
+                 if inputs.role == names.ROLE_SERVER
+                 else names.rescue(inputs.instance_uuid)),
         'labels': {**inputs.tenant.labels,
-                   **names.labels(inputs.instance_uuid, names.ROLE_SERVER,
+                   **names.labels(inputs.instance_uuid, inputs.role,
                                   inputs.policy.host),
                    names.DISK_LABEL: str(inputs.disk_gib * models.GIB),
                    names.GPUS_LABEL: ','.join(inputs.gpus)},

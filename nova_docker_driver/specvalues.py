@@ -95,7 +95,10 @@ def tenant_spec(document: Mapping[str, Any]) -> models.TenantSpec:
                                 document.get('mem_reservation')),
         oom_score_adj=document.get('oom_score_adj', 0),
         wait_for=extension.get('wait_for', 'running'),
-        wait_timeout=extension.get('wait_timeout', 300))
+        wait_timeout=extension.get('wait_timeout', 300),
+        crash_dump_signal=_parsed(
+            'x-nova.crash_dump_signal', units.signal_name,
+            extension.get('crash_dump_signal')) or 'SIGQUIT')
     if found.wait_for == 'healthy' and found.healthcheck is None:
         raise errors.InvalidSpec(
             f'{HEADER}: x-nova.wait_for: healthy needs a healthcheck')

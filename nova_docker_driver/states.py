@@ -52,9 +52,16 @@ _LAST_EVENTS: dict[int, int] = {
 }
 
 
-def power(container: models.Container) -> int:
-    """The power state of a container; NOSTATE for a word we do not know."""
-    return POWER_STATES.get(container.status, power_state.NOSTATE)
+def power(container: models.Container, suspended: bool = False) -> int:
+    """The power state of a container; NOSTATE for a word we do not know.
+
+    :param suspended: Nova has suspended the server: to the Engine it is
+                      paused
+    """
+    state = POWER_STATES.get(container.status, power_state.NOSTATE)
+    if suspended and state == power_state.PAUSED:
+        return power_state.SUSPENDED
+    return state
 
 
 def lifecycle(event: models.Event) -> virtevent.LifecycleEvent | None:

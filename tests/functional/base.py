@@ -32,6 +32,7 @@ from nova_docker_driver import models
 from nova_docker_driver import names
 from nova_docker_driver import network
 from nova_docker_driver import sandbox
+from nova_docker_driver import snapshot
 from nova_docker_driver import spec
 from tests import conservation
 
@@ -75,7 +76,8 @@ class ContainerCase(unittest.TestCase):
         self.lifecycle = lifecycle.Lifecycle(
             self.engine, images.Images(self.engine, self.glance),
             sandbox.Sandboxes(self.engine, ''), self.network,
-            guestfiles.GuestFiles(self.files))
+            guestfiles.GuestFiles(self.files),
+            snapshot.Snapshot(self.engine))
         self.made = []
         self.addCleanup(self.engine.remove_image, names.image_tag(IMAGE_ID))
         self.addCleanup(self.check_nothing_is_left)
@@ -95,6 +97,7 @@ class ContainerCase(unittest.TestCase):
     def instance(self, user_data='', memory=64, **extra_specs):
         instance = objects.Instance(
             uuid=str(uuid.uuid4()), hostname='web', task_state=None,
+            vm_state='active', host='functional',
             system_metadata={}, numa_topology=None,
             user_data=base64.b64encode(
                 f'#docker-config\n{user_data}'.encode()).decode(),

@@ -36,7 +36,8 @@ def policy(**changes):
 
 def instance(user_data='', **changes):
     values = dict(
-        uuid=UUID, hostname='web', task_state=None, metadata={},
+        uuid=UUID, hostname='web', host=HOST, task_state=None,
+        vm_state='active', metadata={},
         system_metadata={}, numa_topology=None,
         user_data=base64.b64encode(user_data.encode()).decode(),
         flavor=objects.Flavor(memory_mb=64, vcpus=1, swap=0, ephemeral_gb=0,
@@ -76,6 +77,10 @@ class Engine:
         self.failures = {}
         self.after_start = {}
         self.log = b''
+        self.signals = []
+        self.finished = models.Finished(0, b'')
+        self.root = models.RootFs('overlay2', {
+            'LowerDir': '/l', 'UpperDir': '/u', 'WorkDir': '/w'})
         self.known_images = {}
         self._ids = itertools.count(1)
 
@@ -98,6 +103,7 @@ class Engine:
         return models.Container(
             id=container_id, name=spec.name, labels=spec.labels,
             image=spec.image, namespace=f'/netns/{container_id}',
+            root=self.root,
             **self.states[container_id])
 
     def facts(self):
@@ -128,6 +134,7 @@ class Engine:
 
     def start(self, container_id):
         self._called('start')
+        container_id = self._id(container_id)
         self.states[container_id] = {'status': 'running'}
         if self.specs[container_id].labels.get(
                 names.ROLE_LABEL) == names.ROLE_SERVER:
@@ -135,22 +142,38 @@ class Engine:
 
     def stop(self, container_id, timeout):
         self._called('stop')
+        container_id = self._id(container_id)
         self.states[container_id] = {'status': 'exited'}
 
-    def kill(self, container_id):
+    def kill(self, container_id, signal='SIGKILL'):
         self._called('kill')
-        self.states[container_id] = {'status': 'exited', 'exit_code': 137}
+        self.signals.append(signal)
+        container_id = self._id(container_id)
+        if signal == 'SIGKILL':
+            self.states[container_id] = {'status': 'exited',
+                                         'exit_code': 137}
+
+    def run(self, container_id, command, user, given):
+        self._called('run')
+        self.given = (command, user, given)
+        return self.finished
 
     def pause(self, container_id):
         self._called('pause')
+        container_id = self._id(container_id)
         self.states[container_id] = {'status': 'paused'}
 
     def unpause(self, container_id):
         self._called('unpause')
+        container_id = self._id(container_id)
         self.states[container_id] = {'status': 'running'}
 
     def remove(self, container_id):
         self._called('remove')
+        try:
+            container_id = self._id(container_id)
+        except errors.NotFound:
+            return
         del self.specs[container_id], self.states[container_id]
 
     def logs(self, container_id, lines, size):

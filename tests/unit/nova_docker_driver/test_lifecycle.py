@@ -27,6 +27,7 @@ from nova_docker_driver import models
 from nova_docker_driver import names
 from nova_docker_driver import network
 from nova_docker_driver import sandbox
+from nova_docker_driver import snapshot
 from tests.unit.nova_docker_driver import fakes
 
 DIGEST, _ = sandbox.image_archive('x86_64')
@@ -48,7 +49,8 @@ class LifecycleCase(unittest.TestCase):
         self.sandboxes = sandbox.Sandboxes(self.engine, '')
         self.lifecycle = lifecycle.Lifecycle(
             self.engine, images.Images(self.engine, mock.Mock()),
-            self.sandboxes, self.network, self.files)
+            self.sandboxes, self.network, self.files,
+            snapshot.Snapshot(self.engine))
 
     def spawn(self, instance=None, vifs=(), block_devices=None):
         self.lifecycle.spawn(
@@ -226,7 +228,7 @@ class TestPower(LifecycleCase):
 
     def test_stop_gives_time_or_none(self):
         self.lifecycle.power_off(self.instance, 10)
-        self.assertEqual(['inspect', 'stop'], self.engine.calls)
+        self.assertEqual(['stop'], self.engine.calls)
         self.lifecycle.power_off(self.instance, 0)
         self.assertEqual('kill', self.engine.calls[-1])
 
@@ -305,5 +307,8 @@ class TestPower(LifecycleCase):
         spec = self.engine.specs['id2']
         self.engine.specs['id2'] = mock.Mock(labels={}, image='x')
         self.engine.specs['id2'].name = spec.name
-        with self.assertRaises(exception.InstanceNotFound):
-            self.lifecycle.power_off(self.instance, 1)
+        for act in (lambda: self.lifecycle.power_on(self.instance, []),
+                    lambda: self.lifecycle.power_state(
+                        self.instance, fakes.HOST, False)):
+            with self.assertRaises(exception.InstanceNotFound):
+                act()
