@@ -61,6 +61,23 @@ Waiting for a process to stop, loading an image and following events are not
 bounded by this option.
 """),
     cfg.IntOpt(
+        'start_timeout', default=60, min=0,
+        help="""
+Seconds for which nova-compute waits for the Engine when it starts.
+
+Both may start at the same time, after the host did. If there is no Engine by
+then, nova-compute ends.
+"""),
+    cfg.IntOpt(
+        'health_interval', default=5, min=1,
+        help="""
+Seconds between two looks whether the Engine lives.
+
+While it does not, the compute service is disabled, with a reason that begins
+with ``AUTO:``, and what is asked of the driver fails at once. A service that
+an operator disabled is left alone.
+"""),
+    cfg.IntOpt(
         'max_concurrent_starts', default=0, min=0,
         help="""
 Containers that the driver starts at the same time.
@@ -90,6 +107,38 @@ Possible values:
 The directory of the files that the driver gives to containers.
 
 The Engine binds them, so it must see them under the same path.
+"""),
+    cfg.StrOpt(
+        'console_shell', default='/bin/sh',
+        help="""
+The program that an interactive console runs in a server's container.
+
+It runs as the container's own user, with no more rights than the container
+has. A server whose specification asks for a terminal (``tty``) shows that one
+instead.
+
+Possible values:
+
+* the absolute path of a program of the images, without arguments
+* empty: only servers with a terminal of their own have a console
+
+Related options:
+
+* ``[serial_console] enabled``
+"""),
+    cfg.PortOpt(
+        'console_port', default=0,
+        help="""
+The port at which nova-serialproxy finds the consoles of this host.
+
+Possible values:
+
+* 0: any that is free, a new one with each start of nova-compute
+* any other number: that one
+
+Related options:
+
+* ``[serial_console] proxyclient_address``: the address to listen on
 """),
     cfg.IntOpt(
         'pids_limit', default=512, min=1,

@@ -18,9 +18,9 @@ Builds every object once and hands it its collaborators; what happens is in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from nova import conf as nova_conf
 from nova.console import type as console_type
@@ -35,8 +35,11 @@ from nova.virt import hardware
 from nova.virt import virtapi as nova_virtapi
 from oslo_concurrency import processutils
 from oslo_log import log as logging
+import tenacity
 
+from nova_docker_driver import availability
 from nova_docker_driver import conf
+from nova_docker_driver import consoles
 from nova_docker_driver import disk
 from nova_docker_driver import engine
 from nova_docker_driver import errors
@@ -66,6 +69,14 @@ NetworkInfo: TypeAlias = network_model.NetworkInfo
 _CONSOLE_LINES = 10_000
 
 
+class _Service(Protocol):
+    def start(self) -> None:
+        ...
+
+    def stop(self) -> None:
+        ...
+
+
 @errors.at_the_edge
 class DockerDriver(virt_driver.ComputeDriver):
     """Servers are containers of the Docker Engine of this host."""
@@ -91,39 +102,55 @@ class DockerDriver(virt_driver.ComputeDriver):
             sandbox.Sandboxes(self._engine, options.sandbox_image),
             network.Network(network.wait_for_events(virtapi)),
             guestfiles.GuestFiles(Path(options.files_path)), self._snapshot)
-        self._guest = guest.Guest(self._engine)
-        self._listener: events.Listener | None = None
-        self._watcher: disk.Watcher | None = None
+        self._guest = guest.Guest(self._engine, options.console_shell)
+        #: What runs while the service does, each with start and stop.
+        self._services: list[_Service] = []
+        self._consoles = consoles.Consoles(
+            CONF.serial_console.proxyclient_address, options.console_port,
+            CONF.consoleauth.token_ttl, self._guest.terminal)
 
     # -- the service --------------------------------------------------------
 
     def init_host(self, host: str) -> None:
         """Connects to the Engine; nova-compute ends if there is none."""
         self._host = host
-        facts = self._hostinfo.read(host)
+        facts = self._await_engine(host)
         LOG.info('Docker Engine %s at %s', facts.engine_version,
                  CONF.docker.endpoint)
         self._report(host)
-        reporter = health.Reporter(self._engine)
+        self._services = list(self._build_services(host))
+        for service in self._services:
+            service.start()
 
-        def heard(event: models.Event) -> None:
-            self._snapshot.invalidate()
-            reporter.report(event)
-
-        self._listener = events.Listener(
-            self._engine, host, self.emit_event, heard)
-        self._listener.start()
+    def _build_services(self, host: str) -> Iterator[_Service]:
+        record = availability.Service(host, self.virtapi)
+        yield availability.Watchdog(self._engine, record.set_enabled,
+                                    CONF.docker.health_interval)
+        yield events.Listener(
+            self._engine, self._snapshot, host, self.emit_event,
+            health.Reporter(self._engine))
         if (CONF.docker.disk_enforcement == conf.WATCH
                 and not self._hostinfo.engine_facts().disk_quota):
-            self._watcher = disk.Watcher(
-                self._engine, host, CONF.docker.disk_poll_interval)
-            self._watcher.start()
+            yield disk.Watcher(self._engine, host,
+                               CONF.docker.disk_poll_interval)
+        if CONF.serial_console.enabled:
+            yield self._consoles
+
+    def _await_engine(self, host: str) -> models.HostFacts:
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(errors.EngineUnavailable)
+            & tenacity.retry_if_not_exception_type(errors.EngineTooOld),
+            stop=tenacity.stop_after_delay(CONF.docker.start_timeout),
+            wait=tenacity.wait_fixed(1), reraise=True,
+            before_sleep=lambda state: LOG.warning(
+                'Waiting for the Docker Engine: %s',
+                state.outcome and state.outcome.exception()))
+        return attempts(self._hostinfo.read, host)
 
     def cleanup_host(self, host: str) -> None:
-        if self._watcher is not None:
-            self._watcher.stop()
-        if self._listener is not None:
-            self._listener.stop()
+        for service in reversed(self._services):
+            service.stop()
+        self._services = []
 
     # -- what there is ------------------------------------------------------
 
@@ -281,6 +308,17 @@ class DockerDriver(virt_driver.ComputeDriver):
             instance, self._lifecycle.inspect(instance),
             _vifs(instance.get_network_info()))
 
+    def get_serial_console(self, context: Context, instance: Instance
+                           ) -> console_type.ConsoleSerial:
+        container = self._lifecycle.inspect(instance)
+        if not self._guest.has_terminal(container):
+            raise exception.ConsoleTypeUnavailable(console_type='serial')
+        if container.status != 'running':
+            raise exception.InstanceNotReady(instance_id=instance.uuid)
+        offer = self._consoles.offer(instance.uuid)
+        return console_type.ConsoleSerial(
+            offer.host, offer.port, internal_access_path=offer.path)
+
     # -- network ------------------------------------------------------------
 
     def plug_vifs(self, instance: Instance, network_info: NetworkInfo
@@ -315,10 +353,6 @@ class DockerDriver(virt_driver.ComputeDriver):
     def get_spice_console(self, context: Context, instance: Instance
                           ) -> console_type.ConsoleSpice:
         raise exception.ConsoleTypeUnavailable(console_type='spice-html5')
-
-    def get_serial_console(self, context: Context, instance: Instance
-                           ) -> console_type.ConsoleSerial:
-        raise exception.ConsoleTypeUnavailable(console_type='serial')
 
     # -- helpers ------------------------------------------------------------
 

@@ -38,6 +38,12 @@ from nova_docker_driver import names
 
 OLDEST_API = '1.41'
 
+#: Seconds that a living Engine never needs to say so.
+_PING_TIMEOUT = 10
+
+#: Lines and columns, as those who cannot tell theirs expect.
+_TERMINAL_SIZE = (24, 80)
+
 _EVENTS = ('start', 'die', 'oom', 'pause', 'unpause', 'health_status')
 
 
@@ -57,6 +63,8 @@ class Engine:
         self._load_timeout = load_timeout
         self._local = threading.local()
         self._version: str | None = None
+        #: Why nothing is to be asked of it now; empty while it lives.
+        self._away = ''
         self._starts = threading.BoundedSemaphore(
             concurrent_starts or 2 * (os.cpu_count() or 1))
 
@@ -66,6 +74,19 @@ class Engine:
         """What the Engine says about itself and its host."""
         with self._call() as client:
             return _facts(client.info())
+
+    def ping(self) -> None:
+        """A sign of life; without one, other calls fail at once from now on.
+
+        :raises EngineUnavailable: if there is none
+        """
+        try:
+            with _translated(self._endpoint):
+                self._client(_PING_TIMEOUT).ping()
+        except errors.EngineError as error:
+            self._away = str(error)
+            raise
+        self._away = ''
 
     # -- containers ---------------------------------------------------------
 
@@ -193,19 +214,32 @@ class Engine:
         with self._call() as client:
             stream: Any = client.attach_socket(container_id, params={
                 'stdin': 1, 'stdout': 1, 'stderr': 1, 'stream': 1})
+            client.resize(container_id, *_TERMINAL_SIZE)
         return _own(stream)
 
     def shell(self, container_id: str, command: Sequence[str]
-              ) -> socket.socket:
+              ) -> tuple[socket.socket, str]:
         """Both ways to a new process with a terminal of its own.
 
         The caller closes it, which does not end the process.
+
+        :returns: the socket, and what ``shell_pid`` wants
         """
         with self._call() as client:
             handle = client.exec_create(
-                container_id, list(command), stdin=True, tty=True)['Id']
+                container_id, list(command), stdin=True, tty=True,
+                environment={'TERM': 'xterm'})['Id']
             stream: Any = client.exec_start(handle, tty=True, socket=True)
-        return _own(stream)
+            # A shell that has ended by now has no size either.
+            with contextlib.suppress(docker.errors.APIError):
+                client.exec_resize(handle, *_TERMINAL_SIZE)
+        return _own(stream), str(handle)
+
+    def shell_pid(self, handle: str) -> int:
+        """The process of ``shell`` in the host's namespace; 0 if it ended."""
+        with self._call() as client:
+            found = client.exec_inspect(handle)
+        return int(found['Pid']) if found['Running'] else 0
 
     def events(self, since: float) -> Iterator[models.Event]:
         """What happens to our containers, from a time on, without end.
@@ -275,6 +309,8 @@ class Engine:
     @contextlib.contextmanager
     def _call(self, timeout: int | None = None
               ) -> Iterator[docker.APIClient]:
+        if self._away:
+            raise errors.EngineUnavailable(self._away)
         with _translated(self._endpoint):
             yield self._client(timeout or self._timeout)
 

@@ -12,13 +12,15 @@
 
 """Follows the Engine's events and tells Nova within milliseconds.
 
-One daemon thread reads the stream. When it breaks, everything that might
-have been missed is told from the containers' present states.
+One daemon thread reads the stream, others tell. When it breaks, everything
+that might have been missed is told from the containers' present states.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent import futures
+import contextlib
 import threading
 import time
 
@@ -28,6 +30,7 @@ from oslo_log import log as logging
 
 from nova_docker_driver import engine
 from nova_docker_driver import errors
+from nova_docker_driver import health
 from nova_docker_driver import models
 from nova_docker_driver import names
 from nova_docker_driver import snapshot
@@ -42,25 +45,32 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
 #: a process ends as soon as it was started.
 _REPETITIONS = (1, 3, 10)
 
+#: Servers are told of side by side, so that a slow answer about one holds up
+#: few others; what happens to one server is told in its order.
+_LANES = 8
+
 Emit = Callable[[virtevent.LifecycleEvent], None]
-Report = Callable[[models.Event], None]
 
 
 class Listener:
     """Carries events of servers' containers from one Engine to Nova."""
 
-    def __init__(self, engine_port: engine.Engine, host: str, emit: Emit,
-                 report: Report) -> None:
+    def __init__(self, engine_port: engine.Engine, recent: snapshot.Snapshot,
+                 host: str, emit: Emit, reporter: health.Reporter) -> None:
         """Does nothing before ``start``.
 
+        :param recent: holds no longer what an event has changed
         :param emit: takes Nova's lifecycle events
-        :param report: takes the Engine's events first, to record outcomes
+        :param reporter: records outcomes, before Nova is told of them
         """
         self._engine = engine_port
+        self._snapshot = recent
         self._host = host
         self._emit = emit
-        self._report = report
+        self._reporter = reporter
         self._stopping = threading.Event()
+        self._lanes = [futures.ThreadPoolExecutor(1, f'docker-events-{lane}')
+                       for lane in range(_LANES)]
         self._thread = threading.Thread(
             target=self._run, name='docker-events', daemon=True)
 
@@ -74,16 +84,21 @@ class Listener:
         The thread itself ends with the stream or with the process.
         """
         self._stopping.set()
+        for lane in self._lanes:
+            lane.shutdown(wait=False, cancel_futures=True)
 
     def _run(self) -> None:
-        since, pause = time.time(), _FIRST_PAUSE
+        # What ended while nobody listened; Nova looks by itself, too, but
+        # does not know how it ended.
+        since, pause = self._resynchronise(time.time()), _FIRST_PAUSE
         while not self._stopping.is_set():
             try:
                 for event in self._engine.events(since):
                     if self._stopping.is_set():
                         return
                     since, pause = event.time / 1e9, _FIRST_PAUSE
-                    self._handle(event)
+                    self._snapshot.invalidate()
+                    self._soon(event.instance_uuid, self._handle, event)
                 LOG.warning('The stream of Docker events has ended')
             except errors.EngineError as error:
                 LOG.warning('The stream of Docker events broke: %s', error)
@@ -94,51 +109,70 @@ class Listener:
     def _resynchronise(self, since: float) -> float:
         """Tells the state of every server; answers where to go on."""
         now = time.time()
+        self._snapshot.invalidate()
         try:
             found = self._engine.containers(host=self._host)
         except errors.EngineError as error:
             LOG.warning('Docker does not answer: %s', error)
             return since
         for uuid, container in snapshot.standing(found).items():
-            lifecycle = states.resynchronisation(uuid, container)
-            if lifecycle is not None:
-                self._safely(self._emit, lifecycle)
+            self._soon(uuid, self._tell_state, uuid, container)
         return now
 
     def _handle(self, event: models.Event) -> None:
         if event.role == names.ROLE_SANDBOX:
             return
         # The outcome first: who sees SHUTOFF finds the exit code.
-        self._safely(self._report, event)
+        self._safely(self._reporter.report, event)
         lifecycle = states.lifecycle(event)
         if lifecycle is not None:
             self._safely(self._emit, lifecycle)
         if event.action == 'die':
             self._repeat(event.instance_uuid)
 
+    def _tell_state(self, instance_uuid: str, container: models.Container
+                    ) -> None:
+        if states.power(container) == power_state.SHUTDOWN:
+            self._safely(self._reporter.record, instance_uuid, container.id)
+        lifecycle = states.resynchronisation(instance_uuid, container)
+        if lifecycle is not None:
+            self._safely(self._emit, lifecycle)
+
     def _repeat(self, instance_uuid: str) -> None:
         for delay in _REPETITIONS:
             timer = threading.Timer(
-                delay, self._tell_if_ended, [instance_uuid])
+                delay, self._soon, [instance_uuid, self._tell_if_ended,
+                                    instance_uuid])
             timer.daemon = True
             timer.start()
 
     def _tell_if_ended(self, instance_uuid: str) -> None:
-        if self._stopping.is_set():
-            return
         try:
             container = self._engine.inspect(names.container(instance_uuid))
         except errors.EngineError as error:
             LOG.debug('Nothing to repeat of %s: %s', instance_uuid, error)
             return
         if states.power(container) == power_state.SHUTDOWN:
-            lifecycle = states.resynchronisation(instance_uuid, container)
-            self._safely(self._emit, lifecycle)
+            self._tell_state(instance_uuid, container)
 
-    def _safely(self, act: Callable[..., None], what: object) -> None:
+    def _soon(self, instance_uuid: str, act: Callable[..., None],
+              *arguments: object) -> None:
+        """Does something in the server's lane, unless we stop."""
+        lane = self._lanes[hash(instance_uuid) % _LANES]
+        # A lane that was closed meanwhile: nothing is told any more.
+        with contextlib.suppress(RuntimeError):
+            lane.submit(self._unless_stopping, act, *arguments)
+
+    def _unless_stopping(self, act: Callable[..., None], *arguments: object
+                         ) -> None:
+        if not self._stopping.is_set():
+            self._safely(act, *arguments)
+
+    def _safely(self, act: Callable[..., None], *arguments: object) -> None:
         try:
-            act(what)
+            act(*arguments)
         except Exception:
             # One event that cannot be told must not end the thread: all
             # other servers' events come through it.
-            LOG.exception('An event of Docker could not be handled: %s', what)
+            LOG.exception('An event of Docker could not be handled: %s',
+                          arguments)

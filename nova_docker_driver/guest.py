@@ -15,8 +15,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+import contextlib
 import re
+import socket
 from typing import Any
 
 from nova import exception
@@ -32,6 +34,8 @@ from nova_docker_driver import errors
 from nova_docker_driver import grants
 from nova_docker_driver import models
 from nova_docker_driver import network
+from nova_docker_driver import signals
+from nova_docker_driver import snapshot
 
 LOG = logging.getLogger(__name__)
 
@@ -43,8 +47,10 @@ _PASSWORD = re.compile(r'[^\x00-\x1f\x7f]{1,512}')
 class Guest:
     """Acts inside of the containers of one Engine."""
 
-    def __init__(self, engine_port: engine.Engine) -> None:
+    def __init__(self, engine_port: engine.Engine, shell: str = '') -> None:
+        """:param shell: of consoles; empty for none"""
         self._engine = engine_port
+        self._shell = shell
 
     def set_password(self, instance: objects.Instance, container_id: str,
                      user: str | None, password: str) -> None:
@@ -86,6 +92,48 @@ class Guest:
         macs = {nic.name: nic.mac for nic in network.nics(vifs)}
         return diagnostics.standard(
             _usage(container), container, instance.flavor.memory_mb, macs)
+
+    def has_terminal(self, container: models.Container) -> bool:
+        """Whether there is, or may be made, a terminal in a container."""
+        return container.tty or bool(self._shell)
+
+    @contextlib.contextmanager
+    def terminal(self, instance_uuid: str) -> Iterator[socket.socket]:
+        """The terminal of the container that stands for a server now.
+
+        A shell that was made for it ends with it.
+
+        :raises ProcessFailed: if no process runs
+        :raises Unsupported: if it has none and may not have a shell
+        """
+        found = snapshot.standing(self._engine.containers(instance_uuid))
+        if instance_uuid not in found:
+            raise errors.ProcessFailed('There is no container')
+        container = self._engine.inspect(found[instance_uuid].id)
+        if container.status != 'running':
+            raise errors.ProcessFailed('The process does not run')
+        if container.tty:
+            with contextlib.closing(
+                    self._engine.attach(container.id)) as stream:
+                yield stream
+            return
+        if not self._shell:
+            raise errors.Unsupported('[docker] console_shell allows no shell')
+        stream, handle = self._engine.shell(container.id, (self._shell,))
+        try:
+            yield stream
+        finally:
+            stream.close()
+            self._hang_up(handle, container.id)
+
+    def _hang_up(self, handle: str, container_id: str) -> None:
+        """As a real line does when its terminal is switched off."""
+        try:
+            pid = self._engine.shell_pid(handle)
+            if pid:
+                signals.hang_up(pid, container_id)
+        except (errors.EngineError, OSError) as error:
+            LOG.warning('The shell of a console may still run: %s', error)
 
 
 def _usage(container: models.Container) -> cgroups.Usage:

@@ -12,13 +12,18 @@
 
 """Writes what became of a server's process into the server's metadata.
 
-So that a tenant, or Heat for a tenant, reads it without a tool of ours:
-``docker:exit_code``, ``docker:oom_killed`` and ``docker:health``.
+So that a tenant, or Heat for a tenant, reads it without a tool of ours.
+
+Nova saves metadata as a whole: it has no way to set one key. What a tenant
+changes between our reading and our writing would be lost, and what we write
+while a tenant's request is under way is lost with it. So the mapping is read
+immediately before it is written, is read again to see that ours stands, and
+the end of a process is recorded again a few seconds later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from nova.compute import task_states
 from nova import context as nova_context
@@ -33,12 +38,20 @@ from nova_docker_driver import names
 
 LOG = logging.getLogger(__name__)
 
+PREFIX = 'docker:'
 EXIT_CODE = 'docker:exit_code'
 OOM_KILLED = 'docker:oom_killed'
+FINISHED_AT = 'docker:finished_at'
 HEALTH = 'docker:health'
+RESTARTS = 'docker:restart_count'
 
-#: Values that belong to one run of the process.
-_OF_A_RUN = (EXIT_CODE, OOM_KILLED, HEALTH)
+#: How often a mapping is written before a tenant's own writes prevail.
+_ATTEMPTS = 5
+
+#: The Engine's word for "never".
+_NEVER = '0001-01-01'
+
+Change = Callable[[Mapping[str, str]], dict[str, str]]
 
 
 class Reporter:
@@ -49,55 +62,62 @@ class Reporter:
 
     def report(self, event: models.Event) -> None:
         """Records what an event says about the process."""
-        change = self._change(event)
-        if change is None or event.role != names.ROLE_SERVER:
-            return
-        try:
-            _merge(event.instance_uuid, change)
-        except exception.InstanceNotFound:
-            LOG.debug('Server %s is gone; nothing to record',
-                      event.instance_uuid)
+        if (event.role == names.ROLE_SERVER
+                and event.action in ('start', 'die', 'health_status')):
+            self.record(event.instance_uuid, event.container_id,
+                        event.exit_code)
 
-    def _change(self, event: models.Event
-                ) -> Callable[[dict[str, str]], dict[str, str]] | None:
-        match event.action:
-            case 'start':
-                return _without_outcome
-            case 'die' | 'health_status':
-                observed = self._observe(event)
-                return lambda current: {**current, **observed}
-            case _:
-                return None
+    def record(self, instance_uuid: str, container_id: str,
+               exit_code: int | None = None) -> None:
+        """Records how a container is now.
 
-    def _observe(self, event: models.Event) -> dict[str, str]:
+        :param exit_code: what an event told; the container itself may have
+                          been removed or started again since
+        """
         try:
-            container = self._engine.inspect(event.container_id)
+            observed = outcome(self._engine.inspect(container_id))
         except errors.NotFound:
-            container = None
-        observed = {}
-        if event.action == 'die' and event.exit_code is not None:
-            observed[EXIT_CODE] = str(event.exit_code)
-        if container is not None and container.oom_killed:
-            observed[OOM_KILLED] = 'true'
-        if container is not None and container.health:
-            observed[HEALTH] = container.health
-        return observed
+            observed = {}
+        if exit_code is not None:
+            observed[EXIT_CODE] = str(exit_code)
+        try:
+            _write(instance_uuid, lambda current: {
+                **{key: value for key, value in current.items()
+                   if not key.startswith(PREFIX)}, **observed})
+        except exception.InstanceNotFound:
+            LOG.debug('Server %s is gone; nothing to record', instance_uuid)
 
 
-def _without_outcome(current: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in current.items()
-            if key not in _OF_A_RUN}
+def outcome(container: models.Container) -> dict[str, str]:
+    """What a container's state says, as metadata. Pure."""
+    found = {}
+    if container.status in ('exited', 'dead'):
+        found[EXIT_CODE] = str(container.exit_code)
+        if container.oom_killed:
+            found[OOM_KILLED] = 'true'
+        if not container.finished_at.startswith(_NEVER):
+            found[FINISHED_AT] = container.finished_at
+    if container.health:
+        found[HEALTH] = container.health
+    if container.restarts:
+        found[RESTARTS] = str(container.restarts)
+    return found
 
 
-def _merge(instance_uuid: str,
-           change: Callable[[dict[str, str]], dict[str, str]]) -> None:
-    instance = objects.Instance.get_by_uuid(
-        nova_context.get_admin_context(), instance_uuid,
-        expected_attrs=['metadata'])
-    if instance.task_state == task_states.DELETING:
-        return
-    changed = change(dict(instance.metadata))
-    if changed != instance.metadata:
-        # Read just now, and written as a whole: Nova has no finer way.
+def _write(instance_uuid: str, change: Change) -> None:
+    """Makes a change stand.
+
+    :raises InstanceNotFound: if the server is gone
+    """
+    context = nova_context.get_admin_context()
+    for _ in range(_ATTEMPTS):
+        instance = objects.Instance.get_by_uuid(
+            context, instance_uuid, expected_attrs=['metadata'])
+        changed = change(instance.metadata)
+        if (instance.task_state == task_states.DELETING
+                or changed == instance.metadata):
+            return
         instance.metadata = changed
         instance.save()
+    LOG.warning('The metadata of server %s are changed too often by others '
+                'for %s to stand', instance_uuid, PREFIX)

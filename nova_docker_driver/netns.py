@@ -12,9 +12,9 @@
 
 """Network devices and namespaces: the privileged verbs, and nothing else.
 
-Each function below the line runs in a helper process that has two
+Each function below the line runs in a helper process that has three
 capabilities and no more: CAP_NET_ADMIN for devices, CAP_SYS_ADMIN to enter a
-namespace through the Engine's path for it.
+namespace through the Engine's path for it, and CAP_KILL for ``signals.py``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ context = priv_context.PrivContext(
     'nova_docker_driver',
     cfg_section='nova_docker_driver_privileged',
     pypath=f'{__name__}.context',
-    capabilities=[capabilities.CAP_NET_ADMIN, capabilities.CAP_SYS_ADMIN],
+    capabilities=[capabilities.CAP_NET_ADMIN, capabilities.CAP_SYS_ADMIN,
+                  capabilities.CAP_KILL],
 )
 
 _SIOCETHTOOL = 0x8946

@@ -184,7 +184,7 @@ class TestRefusals(base.ApiCase):
     def scheduled(self, server):
         """How many hosts were tried."""
         return self.stdlog.logger.output.count(
-            f'Build of instance {server["id"]} aborted')
+            f'manager] Build of instance {server["id"]} aborted')
 
     def test_bad_input_is_the_servers_fault_and_not_rescheduled(self):
         for text, words in (
@@ -195,7 +195,8 @@ class TestRefusals(base.ApiCase):
                 ('environment: {"A=B": c}', 'environment'),
                 ('command: &a [x]\nentrypoint: *a', 'aliases'),
                 ('shm_size: 9g', 'shm_size'),
-                (f'secrets: [{{target: x, content: {SECRET}}}]', 'secrets.0'),
+                (f'secrets: [{{target: ../x, content: {SECRET}}}]',
+                 'secrets.0'),
                 (f'environment: [{SECRET}]', 'environment')):
             message = self.fault(text)
             self.assertIn(words, message)

@@ -21,16 +21,16 @@ from unittest import mock
 from nova.api.validation.extra_specs import validators
 from nova import exception
 from nova.virt import driver as virt_driver
-from nova.virt import event as virtevent
 import os_vif
 
 import nova_docker_driver
+from nova_docker_driver import availability
+from nova_docker_driver import consoles
 from nova_docker_driver import driver
 from nova_docker_driver import errors
 from nova_docker_driver import events
-from nova_docker_driver import health
+from nova_docker_driver import guest
 from nova_docker_driver import models
-from nova_docker_driver import names
 from nova_docker_driver import spec
 from nova_docker_driver import vif_entry
 from tests.unit.nova_docker_driver import fakes
@@ -158,17 +158,31 @@ class TestFacade(unittest.TestCase):
         self.assertEqual(1, self.engine.calls.count('facts'))
 
     def test_the_service_starts_and_stops(self):
-        with mock.patch.object(events, 'Listener') as listener:
+        with (mock.patch.object(events, 'Listener') as listener,
+              mock.patch.object(availability, 'Watchdog') as watchdog):
             self.driver.init_host('c7')
             self.driver.cleanup_host('c7')
         self.assertEqual(['c7'], self.driver.get_available_nodes())
-        listener.return_value.start.assert_called_once()
-        listener.return_value.stop.assert_called_once()
-        self.driver._listener = None
+        for service in (listener, watchdog):
+            service.return_value.start.assert_called_once()
+            service.return_value.stop.assert_called_once()
         self.driver.cleanup_host('c7')
+
+    def test_the_engine_is_awaited(self):
+        self.engine.failures = {'facts': [errors.EngineUnavailable('no')]}
+        with mock.patch('time.sleep') as sleep:
+            self.driver._await_engine('c7')
+        sleep.assert_called_once_with(1)
+
+    def test_an_engine_that_is_too_old_is_not_awaited(self):
+        self.engine.failures = {'facts': [errors.EngineTooOld('1.40')]}
+        with self.assertRaises(errors.EngineTooOld):
+            self.driver._await_engine('c7')
 
     def test_without_an_engine_the_service_does_not_start(self):
         self.engine.failures = {'facts': [errors.EngineUnavailable('no')]}
+        driver.CONF.set_override('start_timeout', 0, 'docker')
+        self.addCleanup(driver.CONF.clear_override, 'start_timeout', 'docker')
         with self.assertRaises(exception.HypervisorUnavailable):
             self.driver.init_host('c7')
 
@@ -193,10 +207,26 @@ class TestFacade(unittest.TestCase):
         self.lifecycle.power_on.assert_called_once()
         with self.assertRaises(exception.MigrationPreCheckError):
             d.check_can_live_migrate_destination(None, i, None, None)
-        for console in (d.get_vnc_console, d.get_spice_console,
-                        d.get_serial_console):
+        for console in (d.get_vnc_console, d.get_spice_console):
             with self.assertRaises(exception.ConsoleTypeUnavailable):
                 console(None, i)
+
+    def test_a_console_is_offered(self):
+        d, i = self.driver, self.instance
+        running = models.Container('c', 'n', {}, 'running')
+        self.lifecycle.inspect.return_value = running
+        d._consoles = mock.Mock()
+        d._consoles.offer.return_value = consoles.Offer('127.0.0.1', 7, '/x')
+        found = d.get_serial_console(None, i)
+        self.assertEqual(('127.0.0.1', 7, '/x'), (
+            found.host, found.port, found.internal_access_path))
+        self.lifecycle.inspect.return_value = models.Container(
+            'c', 'n', {}, 'exited')
+        with self.assertRaises(exception.InstanceNotReady):
+            d.get_serial_console(None, i)
+        d._guest = guest.Guest(self.engine)
+        with self.assertRaises(exception.ConsoleTypeUnavailable):
+            d.get_serial_console(None, i)
 
 
 class TestErrors(unittest.TestCase):
@@ -216,130 +246,6 @@ class TestErrors(unittest.TestCase):
                       type(errors.to_nova(errors.ProcessFailed('x'))))
 
 
-class TestListener(unittest.TestCase):
-
-    def setUp(self):
-        super().setUp()
-        self.engine = mock.Mock()
-        self.told = []
-        self.listener = events.Listener(
-            self.engine, 'c1', lambda e: self.told.append(
-                ('emit', e.transition)),
-            lambda e: self.told.append(('report', e.action)))
-
-    def event(self, action, role=names.ROLE_SERVER):
-        return models.Event(fakes.UUID, role, 'id', action, 10**9)
-
-    def test_the_outcome_is_recorded_before_nova_is_told(self):
-        with mock.patch.object(self.listener, '_repeat'):
-            self.listener._handle(self.event('die'))
-        self.assertEqual(
-            [('report', 'die'),
-             ('emit', virtevent.EVENT_LIFECYCLE_STOPPED)], self.told)
-
-    def test_a_sandbox_tells_nothing(self):
-        self.listener._handle(self.event('die', names.ROLE_SANDBOX))
-        self.assertEqual([], self.told)
-
-    def test_an_end_is_told_again_if_it_still_is_one(self):
-        for status, told in (('exited', 1), ('running', 0)):
-            self.told.clear()
-            self.engine.inspect.return_value = models.Container(
-                'id', 'n', {}, status)
-            self.listener._tell_if_ended(fakes.UUID)
-            self.assertEqual(told, len(self.told))
-        self.engine.inspect.side_effect = errors.NotFound('gone')
-        self.listener._tell_if_ended(fakes.UUID)
-        self.assertEqual(0, len(self.told))
-
-    def test_repetitions_are_timed(self):
-        with mock.patch.object(events.threading, 'Timer') as timer:
-            self.listener._repeat(fakes.UUID)
-        self.assertEqual(list(events._REPETITIONS),
-                         [call[0][0] for call in timer.call_args_list])
-
-    def test_a_broken_stream_is_made_good(self):
-        labels = names.labels(fakes.UUID, names.ROLE_SERVER, 'c1')
-        box = names.labels(fakes.UUID, names.ROLE_SANDBOX, 'c1')
-        self.engine.containers.return_value = [
-            models.Container('id', names.container(fakes.UUID), labels,
-                             'exited'),
-            models.Container('ib', names.sandbox(fakes.UUID), box,
-                             'exited')]
-        streams = [errors.EngineUnavailable('restart'), [], None]
-
-        def follow(since):
-            stream = streams.pop(0)
-            if stream is None:
-                self.listener.stop()
-                return [self.event('start')]
-            if isinstance(stream, Exception):
-                raise stream
-            return stream
-        self.engine.events.side_effect = follow
-        with mock.patch.object(events, '_FIRST_PAUSE', 0):
-            self.listener.start()
-            self.listener._thread.join(20)
-        self.assertEqual(
-            [('emit', virtevent.EVENT_LIFECYCLE_STOPPED)] * 2, self.told)
-        self.listener._tell_if_ended(fakes.UUID)
-
-    def test_the_engine_stays_away(self):
-        self.engine.containers.side_effect = errors.EngineTimeout('x')
-        self.assertEqual(5.0, self.listener._resynchronise(5.0))
-
-    def test_one_bad_event_does_not_end_the_thread(self):
-        bad = events.Listener(self.engine, 'c1', self.told.append,
-                              mock.Mock(side_effect=ValueError))
-        bad._handle(self.event('start'))
-        self.assertEqual(1, len(self.told))
-
-
-class TestReporter(unittest.TestCase):
-
-    def setUp(self):
-        super().setUp()
-        self.instance = mock.Mock(metadata={'mine': '1'}, task_state=None)
-        patch = mock.patch.object(health.objects.Instance, 'get_by_uuid',
-                                  return_value=self.instance)
-        self.get = patch.start()
-        self.addCleanup(patch.stop)
-        self.engine = mock.Mock()
-        self.engine.inspect.return_value = models.Container(
-            'id', 'n', {}, 'exited', oom_killed=True, health='unhealthy')
-        self.reporter = health.Reporter(self.engine)
-
-    def report(self, action, code=None):
-        self.reporter.report(models.Event(
-            fakes.UUID, names.ROLE_SERVER, 'id', action, 0, code))
-
-    def test_an_end(self):
-        self.report('die', 137)
-        self.assertEqual(
-            {'mine': '1', 'docker:exit_code': '137',
-             'docker:oom_killed': 'true', 'docker:health': 'unhealthy'},
-            self.instance.metadata)
-        self.instance.save.assert_called_once_with()
-
-    def test_a_start_forgets_the_last_end(self):
-        self.instance.metadata = {'docker:exit_code': '1', 'mine': '1'}
-        self.report('start')
-        self.assertEqual({'mine': '1'}, self.instance.metadata)
-
-    def test_nothing_new_is_not_written(self):
-        self.report('start')
-        self.report('pause')
-        self.instance.save.assert_not_called()
-
-    def test_a_server_that_goes_or_has_gone(self):
-        self.instance.task_state = 'deleting'
-        self.engine.inspect.side_effect = errors.NotFound('x')
-        self.report('die', 0)
-        self.instance.save.assert_not_called()
-        self.get.side_effect = exception.InstanceNotFound(instance_id='x')
-        self.report('die', 0)
-
-
 class TestLayering(unittest.TestCase):
     """Imports point one way."""
 
@@ -352,7 +258,7 @@ class TestLayering(unittest.TestCase):
         ('userspec', 'conf', 'hardening'),
         ('engine',),
         ('sandbox', 'network', 'images', 'hostinfo', 'snapshot', 'health',
-         'disk'),
+         'disk', 'signals', 'consoles', 'availability'),
         ('lifecycle', 'guest', 'events'),
         ('driver', 'check'),
     )

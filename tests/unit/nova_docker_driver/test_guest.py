@@ -286,7 +286,8 @@ class TestUsage(unittest.TestCase):
         self.assertEqual((2048, 2, 1000), (
             plain['memory'], plain['restarts'], plain['eth0_rx']))
         self.assertNotIn('cpu0_time', plain)
-        found = diagnostics.standard(usage, container, 64, {'eth0': '02:00:00:00:00:01'})
+        found = diagnostics.standard(
+            usage, container, 64, {'eth0': '02:00:00:00:00:01'})
         self.assertEqual((64, 2), (found.memory_details.maximum,
                                    found.memory_details.used))
         self.assertEqual('02:00:00:00:00:01', found.nic_details[0].mac_address)
