@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from nova.compute import task_states
 from nova import conf as nova_conf
 from nova.console import type as console_type
 from nova import context as nova_context
@@ -55,6 +56,7 @@ from nova_docker_driver import lifecycle
 from nova_docker_driver import models
 from nova_docker_driver import network
 from nova_docker_driver import sandbox
+from nova_docker_driver import servers
 from nova_docker_driver import snapshot
 
 CONF = nova_conf.CONF
@@ -223,6 +225,25 @@ class DockerDriver(virt_driver.ComputeDriver):
                               _vifs(network_info), block_device_info,
                               self._policy())
 
+    def rebuild(self, context: Context, instance: Instance,
+                image_meta: objects.ImageMeta, injected_files: Any,
+                admin_password: str | None, allocations: Any, bdms: Any,
+                detach_block_devices: Any, attach_block_devices: Any,
+                network_info: NetworkInfo | None = None,
+                evacuate: bool = False, block_device_info: Any = None,
+                preserve_ephemeral: bool = False, accel_uuids: Any = None,
+                reimage_boot_volume: bool = False) -> None:
+        if evacuate or reimage_boot_volume:
+            # Nova's own way: there is nothing here to build upon.
+            raise NotImplementedError
+        if preserve_ephemeral:
+            raise exception.PreserveEphemeralNotSupported()
+        instance.task_state = task_states.REBUILD_SPAWNING
+        instance.save(expected_task_state=[task_states.REBUILDING])
+        self._lifecycle.rebuild(context, instance, image_meta,
+                                _vifs(network_info), block_device_info,
+                                self._policy())
+
     def destroy(self, context: Context, instance: Instance,
                 network_info: NetworkInfo | None,
                 block_device_info: Any = None, destroy_disks: bool = True,
@@ -333,7 +354,7 @@ class DockerDriver(virt_driver.ComputeDriver):
 
     def snapshot(self, context: Context, instance: Instance, image_id: str,
                  update_task_state: Any) -> None:
-        if lifecycle.is_being_shelved(instance):
+        if servers.is_being_shelved(instance):
             # As above: or the server would be ACTIVE without a process.
             self._lifecycle.power_on(
                 instance, _vifs(instance.info_cache.network_info))

@@ -118,6 +118,21 @@ class Sandboxes:
             return None
         return _sandbox(container, instance_uuid)
 
+    def reusable(self, instance_uuid: str, hostname: str,
+                 policy: models.Policy, sysctls: Mapping[str, str]
+                 ) -> models.Sandbox | None:
+        """A running sandbox of the server that is as a new one would be."""
+        try:
+            container = self._engine.inspect(names.sandbox(instance_uuid))
+        except errors.NotFound:
+            return None
+        box = _sandbox(container, instance_uuid)
+        wanted = spec.sandbox(instance_uuid, hostname, container.image,
+                              policy, sysctls)
+        same = (container.labels.get(names.SPEC_LABEL)
+                == wanted.labels[names.SPEC_LABEL])
+        return box if same and box.running else None
+
     def make(self, instance_uuid: str, hostname: str,
              policy: models.Policy,
              sysctls: Mapping[str, str] | None = None) -> models.Sandbox:

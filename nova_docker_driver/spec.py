@@ -86,7 +86,10 @@ def build(inputs: Inputs) -> models.ContainerSpec:
     fields: dict[str, Any] = {}
     for contribute in _CONTRIBUTORS:
         fields.update(contribute(inputs))
-    spec = models.ContainerSpec(**fields)
+    return _with_digest(models.ContainerSpec(**fields))
+
+
+def _with_digest(spec: models.ContainerSpec) -> models.ContainerSpec:
     labels = {**spec.labels, names.SPEC_LABEL: digest(spec)}
     return dataclasses.replace(spec, labels=labels)
 
@@ -363,7 +366,7 @@ def sandbox(instance_uuid: str, hostname: str, image: str,
 
     It has no capability, next to no memory and no command of a tenant's.
     """
-    return models.ContainerSpec(
+    return _with_digest(models.ContainerSpec(
         name=names.sandbox(instance_uuid),
         labels=names.labels(instance_uuid, names.ROLE_SANDBOX, policy.host),
         image=image, network_mode='none', hostname=hostname,
@@ -376,4 +379,4 @@ def sandbox(instance_uuid: str, hostname: str, image: str,
                  'net.ipv6.conf.all.disable_ipv6': '0',
                  'net.ipv6.conf.default.disable_ipv6': '0',
                  # Addresses come from Neutron, not from advertisements.
-                 'net.ipv6.conf.default.accept_ra': '0'})
+                 'net.ipv6.conf.default.accept_ra': '0'}))

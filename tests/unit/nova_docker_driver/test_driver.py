@@ -123,6 +123,22 @@ class TestFacade(unittest.TestCase):
             [call[0] for call in self.lifecycle.method_calls])
         self.assertEqual([], self.lifecycle.spawn.call_args[0][3])
 
+    def test_a_rebuild_is_ours_where_there_is_something_to_keep(self):
+        instance = mock.Mock()
+
+        def rebuild(**kwargs):
+            self.driver.rebuild(None, instance, None, [], None, {}, [], None,
+                                None, **kwargs)
+        rebuild()
+        instance.save.assert_called_once_with(
+            expected_task_state=['rebuilding'])
+        self.assertEqual('rebuild_spawning', instance.task_state)
+        self.lifecycle.rebuild.assert_called_once()
+        with self.assertRaises(NotImplementedError):
+            rebuild(evacuate=True)
+        with self.assertRaises(exception.PreserveEphemeralNotSupported):
+            rebuild(preserve_ephemeral=True)
+
     def test_what_there_is(self):
         self.lifecycle.power_state.return_value = 1
         self.assertEqual(1, self.driver.get_info(self.instance).state)
@@ -256,15 +272,15 @@ class TestLayering(unittest.TestCase):
          'guestfiles', 'cgroups'),
         ('specvalues', 'spec', 'diagnostics'),
         ('userspec', 'conf', 'hardening'),
-        ('engine',),
+        ('servers', 'engine'),
         ('sandbox', 'network', 'images', 'hostinfo', 'snapshot', 'health',
-         'disk', 'signals', 'consoles', 'availability'),
+         'disk', 'signals', 'consoles', 'availability', 'containers'),
         ('lifecycle', 'guest', 'events'),
         ('driver', 'check'),
     )
     PURE = ('models', 'names', 'states', 'archive', 'composekeys', 'units',
             'grants', 'specvalues', 'userspec', 'spec', 'inventory',
-            'hardening')
+            'hardening', 'servers')
     IMPURE = {'os', 'time', 'socket', 'subprocess', 'docker', 'requests',
               'oslo_config', 'oslo_log', 'threading'}
 

@@ -204,6 +204,61 @@ class TestSpawn(LifecycleCase):
         self.assertEqual([foreign], list(self.engine.specs))
 
 
+class TestRebuild(LifecycleCase):
+
+    def setUp(self):
+        super().setUp()
+        self.vifs = [fakes.vif()]
+        self.sandboxes._known_image = DIGEST
+        self.spawn(vifs=self.vifs)
+        self.engine.calls.clear()
+        self.network.reset_mock()
+
+    def rebuild(self, text='', **changes):
+        self.lifecycle.rebuild(
+            None, fakes.instance(text, **changes), fakes.image_meta(),
+            self.vifs, None, fakes.policy())
+
+    def roles(self):
+        return sorted(spec.labels[names.ROLE_LABEL]
+                      for spec in self.engine.specs.values())
+
+    def test_the_network_stays(self):
+        self.rebuild('#docker-config\ncommand: [new]')
+        self.assertEqual(['image', 'remove', 'remove', 'inspect', 'create',
+                          'start', 'inspect'], self.engine.calls)
+        self.network.restore.assert_called_once()
+        self.network.connect.assert_not_called()
+        self.assertEqual(('new',), self.engine.specs['id3'].command)
+        self.assertEqual(['sandbox', 'server'], self.roles())
+
+    def test_another_name_needs_another_namespace(self):
+        self.rebuild(hostname='other')
+        self.network.connect.assert_called_once()
+        self.assertEqual(['sandbox', 'server'], self.roles())
+        self.assertNotIn('id1', self.engine.specs)
+
+    def test_what_cannot_be_is_refused_before_anything_is_lost(self):
+        with self.assertRaises(exception.InvalidInput):
+            self.rebuild('#docker-config\nprivileged: true')
+        with self.assertRaises(exception.InvalidInput):
+            self.rebuild('#docker-config\ncap_add: [SYS_ADMIN]')
+        self.engine.known_images.clear()
+        self.engine.failures = {'image': [errors.InvalidRequest('x')]}
+        with self.assertRaises(exception.InvalidInput):
+            self.rebuild()
+        self.assertEqual('running', self.engine.states['id2']['status'])
+
+    def test_a_new_process_that_fails_leaves_the_network(self):
+        self.engine.after_start = {'status': 'exited', 'exit_code': 3}
+        with self.assertRaises(exception.BuildAbortException):
+            self.rebuild()
+        self.assertEqual(['sandbox'], self.roles())
+        self.engine.after_start = {}
+        self.rebuild()
+        self.assertEqual(['sandbox', 'server'], self.roles())
+
+
 class TestPower(LifecycleCase):
 
     def setUp(self):

@@ -1,0 +1,101 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What Nova's record of a server means to its container. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nova.compute import task_states
+from nova.compute import vm_states
+from nova import objects
+from nova import utils as nova_utils
+from nova.virt import driver as virt_driver
+
+from nova_docker_driver import errors
+from nova_docker_driver import models
+from nova_docker_driver import names
+from nova_docker_driver import spec
+from nova_docker_driver import userspec
+
+
+def container_name(instance: objects.Instance) -> str:
+    """The container that stands for the server."""
+    if instance.vm_state == vm_states.RESCUED:
+        return names.rescue(instance.uuid)
+    return names.container(instance.uuid)
+
+
+def hostname(instance: objects.Instance) -> str:
+    """What the process takes its host for."""
+    return instance.hostname or f'server-{instance.uuid}'
+
+
+def is_being_shelved(instance: objects.Instance) -> bool:
+    """Whether Nova has stopped the server to take a snapshot of it."""
+    return instance.task_state in (
+        task_states.SHELVING, task_states.SHELVING_IMAGE_PENDING_UPLOAD,
+        task_states.SHELVING_IMAGE_UPLOADING)
+
+
+def is_suspended(instance: objects.Instance) -> bool:
+    """Whether a paused container is what Nova calls suspended."""
+    return (instance.vm_state == vm_states.SUSPENDED
+            or instance.task_state == task_states.SUSPENDING)
+
+
+def tenant_spec(instance: objects.Instance) -> models.TenantSpec:
+    """What the tenant asks for, over the defaults of the image.
+
+    :raises InvalidSpec: if it cannot be honoured
+    """
+    prefix = nova_utils.SM_IMAGE_PROP_PREFIX
+    return userspec.parse(instance.user_data, {
+        name.removeprefix(prefix): value
+        for name, value in instance.system_metadata.items()
+        if name.startswith(prefix) and value is not None})
+
+
+def grace(instance: objects.Instance, timeout: int) -> int:
+    """Seconds for the process's end: its own wish, within Nova's bound."""
+    wish = tenant_spec(instance).stop_grace_period
+    return timeout if wish is None else min(wish, timeout)
+
+
+def refuse_storage(instance: objects.Instance, block_devices: Any) -> None:
+    """:raises InvalidSpec: if the server is to have disks of its own"""
+    if virt_driver.block_device_info_get_mapping(block_devices):
+        raise errors.InvalidSpec('volumes cannot be attached to a container')
+    if instance.flavor.ephemeral_gb:
+        raise errors.InvalidSpec(
+            'flavor: containers have no ephemeral disks')
+
+
+def inputs(instance: objects.Instance, image: models.EngineImage,
+           tenant: models.TenantSpec, policy: models.Policy,
+           box: models.Sandbox | None = None,
+           mounts: tuple[models.Mount, ...] = ()) -> spec.Inputs:
+    """All that decides what the server's container is."""
+    flavor = instance.flavor
+    cells = instance.numa_topology.cells if instance.numa_topology else ()
+    return spec.Inputs(
+        instance_uuid=instance.uuid, hostname=hostname(instance),
+        memory_mib=flavor.memory_mb, swap_mib=flavor.swap,
+        vcpus=flavor.vcpus, extra_specs=dict(flavor.extra_specs or {}),
+        image=image, tenant=tenant, policy=policy, sandbox=box,
+        mounts=mounts, disk_gib=flavor.root_gb,
+        pinned_cpus=frozenset(
+            cpu for cell in cells
+            for cpu in (cell.cpu_pinning or {}).values()),
+        memory_nodes=frozenset(
+            cell.id for cell in cells if cell.cpu_pinning))
