@@ -39,6 +39,15 @@ printf 'Content-Type: text/plain\\r\\n\\r\\n'
 echo "$GREETING (row $count of $(hostname))"
 """
 
+_CHPASSWD = """#!/bin/sh
+# busybox has a mkpasswd, and no tool that takes a password from a pipe.
+while IFS=: read user password; do
+    grep -q "^$user:" /etc/passwd || exit 1
+    crypted=$(mkpasswd -m sha256 "$password") || exit 1
+    sed -i "s|^$user:[^:]*|$user:$crypted|" /etc/shadow || exit 1
+done
+"""
+
 _WEB_PAGE = """#!/bin/sh
 row=$(wget -q -O - "http://$DB_HOST:$DB_PORT/")
 printf 'Content-Type: text/html\\r\\n\\r\\n'
@@ -84,6 +93,13 @@ def tar(members: Mapping[str, bytes]) -> bytes:
 def busybox() -> bytes:
     """All of busybox's programs and a shell by default."""
     return archive('busybox:lab')
+
+
+def with_passwords() -> bytes:
+    """Busybox with a password file and a tool to change it."""
+    return archive('passwords:lab', {
+        'etc/shadow': ('root:*:1::::::\n', 0o600),
+        'bin/chpasswd': (_CHPASSWD, 0o755)})
 
 
 def web() -> bytes:

@@ -27,6 +27,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import dataclasses
 import hashlib
 import json
+import posixpath
 import tarfile
 from typing import Any, cast, IO
 
@@ -70,7 +71,7 @@ def rewrite(chunks: Iterable[bytes], tag: str, verdict: Verdict,
                           mode='r|') as archive:
             for member in archive:
                 yield from inspector.take(archive, member)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, OverflowError) as error:
         raise errors.InvalidImage(
             f'not a tar archive as "docker save" writes it: {error}'
         ) from error
@@ -78,6 +79,15 @@ def rewrite(chunks: Iterable[bytes], tag: str, verdict: Verdict,
     manifest, verdict.image_id = inspector.conclude(tag)
     yield from _member(_MANIFEST, manifest)
     yield bytes(2 * _BLOCK)
+
+
+def _hash(algorithm: str) -> Any:
+    try:
+        return hashlib.new(algorithm)
+    except ValueError:
+        raise errors.InvalidImage(
+            f'its checksum is of a kind that is not known here: '
+            f'{algorithm[:32]}') from None
 
 
 class _Source:
@@ -88,7 +98,7 @@ class _Source:
         self._chunks = iter(chunks)
         self._rest = b''
         self._expected = checksum[1] if checksum else None
-        self._hash = hashlib.new(checksum[0]) if checksum else None
+        self._hash = _hash(checksum[0]) if checksum else None
 
     def read(self, size: int) -> bytes:
         parts = []
@@ -136,9 +146,11 @@ class _Inspector:
         self._seen.add(name)
         if member.isdir():
             return
-        if not member.isreg():
+        if (member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE)
+                or member.sparse is not None):
+            # A sparse file, too: a few bytes that stand for any number.
             raise errors.InvalidImage(
-                f'{name} is neither a file nor a directory')
+                f'{name} is neither a plain file nor a directory')
         if name == _MANIFEST:
             self._manifest = _document(archive, member)
         elif name not in _DROPPED:
@@ -201,12 +213,17 @@ def _check_configuration(configuration: Any) -> None:
     if not isinstance(configuration, dict):
         raise errors.InvalidImage('its configuration is not understood')
     settings = configuration.get('config') or {}
-    labels = settings.get('Labels') or {}
+    labels = settings.get('Labels') or {} if isinstance(
+        settings, dict) else None
+    directory = settings.get('WorkingDir') or '/' if isinstance(
+        settings, dict) else None
+    if not isinstance(labels, dict) or not isinstance(directory, str):
+        raise errors.InvalidImage('its configuration is not understood')
     reserved = sorted(filter(names.is_reserved_label, labels))
     if reserved:
         raise errors.InvalidImage(f'it has the reserved label {reserved[0]}')
-    directory = settings.get('WorkingDir') or '/'
-    if directory.split('/')[1:2] in (['proc'], ['sys'], ['dev']):
+    normal = posixpath.normpath('/' + directory.lstrip('/'))
+    if normal.split('/')[1] in ('proc', 'sys', 'dev'):
         raise errors.InvalidImage(f'its working directory is {directory}')
 
 

@@ -20,9 +20,10 @@ exactly one of the three; a test holds that.
 
 from __future__ import annotations
 
-_NOBODY = 'nobody: it would weaken the isolation of this host'
+_NOBODY = ''
 
-#: Keys that only an operator grants, and what grants them.
+#: Keys that only an operator grants, and what grants them; empty where
+#: nothing does: it would weaken the isolation of the host.
 OPERATORS = {
     'blkio_config': 'quota:disk_* of the flavor',
     'cgroup': _NOBODY,
@@ -95,3 +96,11 @@ ELSEWHERE = {
     'scale': _SEVERAL,
     'volumes_from': 'attach a volume to each server',
 }
+
+
+def refusal(key: str) -> str:
+    """Why a key of ``OPERATORS`` is refused."""
+    if OPERATORS[key]:
+        return f'only an operator can grant this, by {OPERATORS[key]}'
+    return ('is never granted: it would weaken the isolation of this host '
+            'and its servers')

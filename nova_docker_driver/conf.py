@@ -22,6 +22,7 @@ from oslo_config import cfg
 from oslo_config import types
 
 from nova_docker_driver import errors
+from nova_docker_driver import hostmodels
 from nova_docker_driver import models
 from nova_docker_driver import spec
 
@@ -42,6 +43,7 @@ GROUP = cfg.OptGroup(
 OPTIONS = [
     cfg.StrOpt(
         'endpoint', default='unix:///var/run/docker.sock',
+        regex=r'^unix:///.+$',
         help="""
 The Docker Engine of this compute host.
 
@@ -76,6 +78,27 @@ Seconds between two looks whether the Engine lives.
 While it does not, the compute service is disabled, with a reason that begins
 with ``AUTO:``, and what is asked of the driver fails at once. A service that
 an operator disabled is left alone.
+"""),
+    cfg.IntOpt(
+        'max_wait_timeout', default=300, min=1,
+        help="""
+The seconds for which a server may ask to be waited for until it is healthy.
+
+It holds one of the host's builds meanwhile. A server that asks for more with
+``wait_timeout`` is refused.
+
+Related options:
+
+* ``[DEFAULT] max_concurrent_builds``
+"""),
+    cfg.IntOpt(
+        'health_min_interval', default=5, min=1,
+        help="""
+The least seconds between two health checks of a server.
+
+A check costs the host a few hundredths of a second of CPU time, which the
+server's own limits do not bound. What is asked for more often is done that
+often.
 """),
     cfg.IntOpt(
         'max_concurrent_starts', default=0, min=0,
@@ -296,12 +319,14 @@ def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
 
 
 def policy(conf: cfg.ConfigOpts, host: str,
-           facts: models.EngineFacts | None = None,
-           gpus: tuple[str, ...] = ()) -> models.Policy:
+           facts: hostmodels.EngineFacts | None = None,
+           gpus: tuple[str, ...] = (),
+           shared_cpus: frozenset[int] = frozenset()) -> models.Policy:
     """The operator's bounds, read now.
 
     :param facts: of the host's Engine, for what only it can bound
     :param gpus: of the host, by identity
+    :param shared_cpus: of the host; empty for all
     :raises Unsupported: if a profile cannot be read
     """
     options = conf.docker
@@ -321,7 +346,12 @@ def policy(conf: cfg.ConfigOpts, host: str,
         max_ulimits=_ulimits(options.max_ulimits),
         gpus=gpus,
         disk_quota=facts is not None and facts.disk_quota,
-        disk_device=facts.disk_device if facts is not None else '')
+        disk_device=facts.disk_device if facts is not None else '',
+        disks_watched=options.disk_enforcement == WATCH,
+        shared_cpus=shared_cpus,
+        stop_timeout=conf.shutdown_timeout,
+        max_wait_timeout=options.max_wait_timeout,
+        health_min_interval=options.health_min_interval * models.SECOND)
 
 
 def _ulimits(caps: Mapping[str, str]) -> dict[str, int]:

@@ -20,6 +20,7 @@ Behind it is the terminal of the container's first process, or a new shell.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable
 import contextlib
 import dataclasses
@@ -45,6 +46,8 @@ _CHUNK = 65536
 
 #: Consoles that one host serves at a time: each holds a thread.
 MOST_SESSIONS = 128
+#: Of these, for one server.
+MOST_OF_A_SERVER = 8
 
 #: Opens the terminal of a server: a socket, and what is to be done after it.
 Open = Callable[[str], contextlib.AbstractContextManager[socket.socket]]
@@ -76,7 +79,8 @@ class Consoles:
         self._open = open_terminal
         self._lock = threading.Lock()
         self._paths: dict[str, tuple[str, float]] = {}
-        self._sessions = threading.BoundedSemaphore(MOST_SESSIONS)
+        #: Server to the number of its open consoles.
+        self._sessions: collections.Counter[str] = collections.Counter()
         self._server: _Server | None = None
 
     def start(self) -> None:
@@ -116,13 +120,27 @@ class Consoles:
         instance_uuid = self._take(_asked(peer))
         if instance_uuid is None:
             _refuse(peer, '404 Not Found')
-        elif not self._sessions.acquire(blocking=False):
+        elif not self._enter(instance_uuid):
             _refuse(peer, '503 Service Unavailable')
         else:
             try:
                 self._connect(peer, instance_uuid)
             finally:
-                self._sessions.release()
+                self._leave(instance_uuid)
+
+    def _enter(self, instance_uuid: str) -> bool:
+        with self._lock:
+            if (self._sessions.total() >= MOST_SESSIONS
+                    or self._sessions[instance_uuid] >= MOST_OF_A_SERVER):
+                return False
+            self._sessions[instance_uuid] += 1
+        return True
+
+    def _leave(self, instance_uuid: str) -> None:
+        with self._lock:
+            self._sessions[instance_uuid] -= 1
+            if not self._sessions[instance_uuid]:
+                del self._sessions[instance_uuid]
 
     def _take(self, path: str) -> str | None:
         """The server behind a path, which is good no more afterwards."""

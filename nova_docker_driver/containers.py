@@ -17,7 +17,9 @@ One step each: what they add up to is in ``lifecycle.py``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import dataclasses
+import itertools
 import time
 
 from nova import exception
@@ -33,8 +35,29 @@ from nova_docker_driver import spec
 
 _HEALTH_INTERVAL = 0.25
 
+#: Nova is asked less often than the Engine: that costs more.
+_LOOKS_PER_QUESTION = 8
+
 #: Lines of a process that ended at once that its fault shows.
 _FAULT_LINES, _FAULT_SIZE = 5, 200
+
+
+def start(engine_port: engine.Engine, container_id: str) -> None:
+    """The process has been started.
+
+    :raises ProcessFailed: in the Engine's words, if it cannot be
+    """
+    try:
+        engine_port.start(container_id)
+    except errors.EngineUnavailable:
+        raise
+    except errors.EngineError as error:
+        container = engine_port.inspect(container_id)
+        if container.error or container.oom_killed:
+            raise errors.ProcessFailed(
+                f'The process cannot be started: '
+                f'{container.error or "out of memory"}') from error
+        raise
 
 
 class Containers:
@@ -88,28 +111,16 @@ class Containers:
             self._engine.remove(container.id)
             return self._engine.create(wanted)
 
-    def start(self, container_id: str) -> None:
-        """The process has been started.
+    def run(self, container_id: str, tenant: models.TenantSpec,
+            check_wanted: Callable[[], None]) -> None:
+        """Starts the process and waits for what the tenant waits for.
 
-        :raises ProcessFailed: in the Engine's words, if it cannot be
+        :param check_wanted: an error from it ends the waiting
+        :raises ProcessFailed: if that does not come
         """
-        try:
-            self._engine.start(container_id)
-        except errors.EngineUnavailable:
-            raise
-        except errors.EngineError as error:
-            container = self._engine.inspect(container_id)
-            if container.error or container.oom_killed:
-                raise errors.ProcessFailed(
-                    f'The process cannot be started: '
-                    f'{container.error or "out of memory"}') from error
-            raise
-
-    def run(self, container_id: str, tenant: models.TenantSpec) -> None:
-        """Starts the process and waits for what the tenant waits for."""
-        self.start(container_id)
+        start(self._engine, container_id)
         deadline = time.monotonic() + tenant.wait_timeout
-        while True:
+        for look in itertools.count(1):
             container = self._engine.inspect(container_id)
             self.check_alive(container, tenant.wait_for)
             if tenant.wait_for != 'healthy' or container.health == 'healthy':
@@ -121,10 +132,15 @@ class Containers:
                 raise errors.ProcessFailed(
                     f'The process was not healthy within '
                     f'{tenant.wait_timeout} s' + self._last_words(container))
+            if look % _LOOKS_PER_QUESTION == 0:
+                check_wanted()
             time.sleep(_HEALTH_INTERVAL)
 
     def check_alive(self, container: models.Container, wait_for: str) -> None:
-        if container.status == 'running' or wait_for == 'none':
+        """:raises ProcessFailed: if its process ended and may not have"""
+        # Between two attempts of a restart policy it has not ended for good.
+        if (container.status in ('running', 'restarting')
+                or wait_for == 'none'):
             return
         if wait_for == 'completed' and container.exit_code == 0:
             return

@@ -66,6 +66,9 @@ class Watcher:
                 self.look()
             except errors.EngineError as error:
                 LOG.warning('The sizes of containers are unknown: %s', error)
+            except Exception:
+                # Whatever it is: other servers' disks are still bounded.
+                LOG.exception('The sizes of containers are unknown')
 
     def look(self) -> None:
         """Stops every server that is too large now.

@@ -50,6 +50,7 @@ from nova_docker_driver import guestfiles
 from nova_docker_driver import hardening
 from nova_docker_driver import health
 from nova_docker_driver import hostinfo
+from nova_docker_driver import hostmodels
 from nova_docker_driver import images
 from nova_docker_driver import inventory
 from nova_docker_driver import lifecycle
@@ -131,14 +132,14 @@ class DockerDriver(virt_driver.ComputeDriver):
         yield events.Listener(
             self._engine, self._snapshot, host, self.emit_event,
             health.Reporter(self._engine))
-        if (CONF.docker.disk_enforcement == conf.WATCH
-                and not self._hostinfo.engine_facts().disk_quota):
+        if CONF.docker.disk_enforcement == conf.WATCH:
+            # Also where the Engine has quotas: they leave volumes out.
             yield disk.Watcher(self._engine, host,
                                CONF.docker.disk_poll_interval)
         if CONF.serial_console.enabled:
             yield self._consoles
 
-    def _await_engine(self, host: str) -> models.HostFacts:
+    def _await_engine(self, host: str) -> hostmodels.HostFacts:
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(errors.EngineUnavailable)
             & tenacity.retry_if_not_exception_type(errors.EngineTooOld),
@@ -385,7 +386,7 @@ class DockerDriver(virt_driver.ComputeDriver):
 
     def _policy(self) -> models.Policy:
         return conf.policy(CONF, self._host, self._hostinfo.engine_facts(),
-                           hostinfo.gpus())
+                           hostinfo.gpus(), hostinfo.shared_cpus())
 
 
 def _vifs(network_info: NetworkInfo | None) -> Sequence[network_model.VIF]:

@@ -20,11 +20,12 @@ Errors are told apart by type here, once; no other module reads their text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 import contextlib
 import os
 import socket
 import threading
+import time
 from typing import Any
 
 import docker
@@ -32,7 +33,9 @@ import docker.errors
 import docker.utils
 import requests.exceptions
 
+from nova_docker_driver import enginedocs
 from nova_docker_driver import errors
+from nova_docker_driver import hostmodels
 from nova_docker_driver import models
 from nova_docker_driver import names
 
@@ -70,10 +73,10 @@ class Engine:
 
     # -- itself -------------------------------------------------------------
 
-    def facts(self) -> models.EngineFacts:
+    def facts(self) -> hostmodels.EngineFacts:
         """What the Engine says about itself and its host."""
         with self._call() as client:
-            return _facts(client.info())
+            return enginedocs.facts(client.info())
 
     def ping(self) -> None:
         """A sign of life; without one, other calls fail at once from now on.
@@ -104,7 +107,7 @@ class Engine:
             labels.append(f'{names.HOST_LABEL}={host}')
         with self._call() as client:
             found = client.containers(all=True, filters={'label': labels})
-        listed = [_listed(entry) for entry in found]
+        listed = [enginedocs.listed(entry) for entry in found]
         return [container for container in listed
                 if names.owner(container.name, container.labels)]
 
@@ -114,7 +117,7 @@ class Engine:
         :raises NotFound: if there is none
         """
         with self._call() as client:
-            return _inspected(client.inspect_container(reference))
+            return enginedocs.inspected(client.inspect_container(reference))
 
     def create(self, spec: models.ContainerSpec) -> str:
         """Makes a container that does not run yet; answers its id.
@@ -124,7 +127,7 @@ class Engine:
         """
         with self._call() as client:
             answer = client.create_container_from_config(
-                container_config(spec), spec.name)
+                enginedocs.container_config(spec), spec.name)
         return str(answer['Id'])
 
     def start(self, container_id: str) -> None:
@@ -175,36 +178,32 @@ class Engine:
         return tail
 
     def run(self, container_id: str, command: Sequence[str], user: str,
-            given: bytes) -> models.Finished:
+            given: bytes) -> int:
         """Runs a program of the container's image inside of it.
 
+        What it prints is thrown away: it may be any amount.
+
         :param given: what it reads; never part of a log or a command line
+        :returns: its exit code
         :raises NotFound: if the image has no such program
+        :raises EngineTimeout: if it does not end in time
         """
+        deadline = time.monotonic() + self._timeout
         with self._call() as client:
             handle = client.exec_create(
                 container_id, list(command), user=user, stdin=True)['Id']
-            output = self._converse(client, handle, given)
-            code = client.exec_inspect(handle)['ExitCode']
+            stream: Any = client.exec_start(handle, socket=True)
+            try:
+                _feed(_raw(stream), given, deadline)
+            finally:
+                stream.close()
+            found = client.exec_inspect(handle)
+        if found['Running'] or found['ExitCode'] is None:
+            raise errors.EngineTimeout('the program does not end')
         # The runtime's way to say that there was nothing to run.
-        if code in (126, 127):
+        if found['ExitCode'] in (126, 127):
             raise errors.NotFound(f'the image has no {command[0]}')
-        return models.Finished(code, output)
-
-    def _converse(self, client: docker.APIClient, handle: str, given: bytes
-                  ) -> bytes:
-        stream: Any = client.exec_start(handle, socket=True)
-        peer = _raw(stream)
-        try:
-            peer.settimeout(self._timeout)
-            peer.sendall(given)
-            peer.shutdown(socket.SHUT_WR)
-            # Frames of a header and a text each; nobody reads the texts.
-            return b''.join(iter(lambda: peer.recv(65536), b''))
-        except TimeoutError as error:
-            raise errors.EngineTimeout('the program does not end') from error
-        finally:
-            stream.close()
+        return int(found['ExitCode'])
 
     def attach(self, container_id: str) -> socket.socket:
         """Both ways to the terminal of a container's first process.
@@ -255,7 +254,7 @@ class Engine:
             stream = follow(since=f'{since:.9f}', filters=filters,
                             decode=True)
             for entry in stream:
-                event = _event(entry)
+                event = enginedocs.event(entry)
                 if event is not None:
                     yield event
 
@@ -266,11 +265,7 @@ class Engine:
         """
         with self._call(self._load_timeout) as client:
             found = client.df()
-        volumes = {entry['Name']: _volume_size(entry)
-                   for entry in found.get('Volumes') or ()}
-        return [_disk_usage(entry, volumes)
-                for entry in found.get('Containers') or ()
-                if _is_server_of(host, _listed(entry))]
+        return enginedocs.disk_usage(host, found)
 
     # -- images -------------------------------------------------------------
 
@@ -342,212 +337,30 @@ def _raw(stream: Any) -> socket.socket:
     return found
 
 
+def _feed(peer: socket.socket, given: bytes, deadline: float) -> None:
+    """Gives a program all that it is to read, and waits for its end.
+
+    :raises EngineTimeout: if that does not come in time
+    """
+    try:
+        peer.settimeout(deadline - time.monotonic())
+        peer.sendall(given)
+        peer.shutdown(socket.SHUT_WR)
+        while peer.recv(65536):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            peer.settimeout(left)
+    except TimeoutError as error:
+        raise errors.EngineTimeout('the program does not end') from error
+
+
 def _own(stream: Any) -> socket.socket:
     """A socket that lives on without the SDK's answer."""
     found = _raw(stream).dup()
     found.settimeout(None)
     stream.close()
     return found
-
-
-def container_config(spec: models.ContainerSpec) -> dict[str, Any]:
-    """The Engine's document for a container. Pure."""
-    return {
-        'Image': spec.image,
-        'Labels': dict(spec.labels),
-        'Hostname': spec.hostname or '',
-        'Entrypoint': _words(spec.entrypoint),
-        'Cmd': None if spec.command is None else list(spec.command),
-        'Env': list(spec.environment),
-        'WorkingDir': spec.working_dir or '',
-        'User': spec.user or '',
-        'Tty': spec.tty,
-        'OpenStdin': spec.stdin_open,
-        'StopSignal': spec.stop_signal or '',
-        'StopTimeout': spec.stop_timeout,
-        'Healthcheck': _healthcheck(spec.healthcheck),
-        'Volumes': {path: {} for path in spec.volumes},
-        'HostConfig': _host_config(spec),
-    }
-
-
-def _host_config(spec: models.ContainerSpec) -> dict[str, Any]:
-    found = {
-        'NetworkMode': spec.network_mode,
-        'Memory': spec.memory,
-        'MemoryReservation': spec.mem_reservation,
-        'MemorySwap': spec.memory + spec.swap,
-        'NanoCpus': spec.nano_cpus,
-        'CpuShares': spec.cpu_shares,
-        'CpuPeriod': spec.cpu_period,
-        'CpuQuota': spec.cpu_quota,
-        'CpusetCpus': spec.cpuset_cpus,
-        'CpusetMems': spec.cpuset_mems,
-        'PidsLimit': spec.pids_limit,
-        'OomScoreAdj': spec.oom_score_adj,
-        'ShmSize': spec.shm_size,
-        'Ulimits': [{'Name': limit.name, 'Soft': limit.soft,
-                     'Hard': limit.hard} for limit in spec.ulimits],
-        'Privileged': spec.privileged,
-        'CapDrop': list(spec.cap_drop),
-        'CapAdd': list(spec.cap_add),
-        'GroupAdd': list(spec.group_add),
-        'SecurityOpt': list(spec.security_opt),
-        'ReadonlyRootfs': spec.read_only,
-        'IpcMode': 'private',
-        'CgroupnsMode': 'private',
-        'Sysctls': dict(spec.sysctls),
-        'RestartPolicy': {'Name': spec.restart.name,
-                          'MaximumRetryCount': spec.restart.attempts},
-        'Init': spec.init,
-        'Mounts': [{'Type': 'bind', 'Source': mount.source,
-                    'Target': mount.target, 'ReadOnly': mount.read_only}
-                   for mount in spec.mounts],
-        'Tmpfs': dict(spec.tmpfs),
-        'LogConfig': {'Type': 'json-file', 'Config': {
-            'max-size': str(spec.log_max_size),
-            'max-file': str(spec.log_max_files)}},
-    }
-    if spec.devices:
-        found['Devices'] = [{'PathOnHost': path, 'PathInContainer': path,
-                             'CgroupPermissions': 'rw'}
-                            for path in spec.devices]
-    if spec.userns_mode:
-        found['UsernsMode'] = spec.userns_mode
-    if spec.runtime:
-        found['Runtime'] = spec.runtime
-    if spec.disk:
-        found['StorageOpt'] = {'size': str(spec.disk)}
-    if spec.gpus:
-        found['DeviceRequests'] = [{'Driver': 'nvidia',
-                                    'DeviceIDs': list(spec.gpus),
-                                    'Capabilities': [['gpu']]}]
-    if spec.block_limits is not None:
-        found.update(_block_limits(spec.block_limits))
-    return found
-
-
-def _block_limits(limits: models.BlockLimits) -> dict[str, Any]:
-    return {key: [{'Path': limits.device, 'Rate': rate}] for key, rate in (
-        ('BlkioDeviceReadBps', limits.read_bytes),
-        ('BlkioDeviceWriteBps', limits.write_bytes),
-        ('BlkioDeviceReadIOps', limits.read_operations),
-        ('BlkioDeviceWriteIOps', limits.write_operations)) if rate}
-
-
-def _words(entrypoint: tuple[str, ...] | None) -> list[str] | None:
-    if entrypoint is None:
-        return None
-    # The Engine takes an empty list for "the image's own".
-    return list(entrypoint) or ['']
-
-
-def _healthcheck(check: models.Healthcheck | None) -> dict[str, Any]:
-    if check is None:
-        # An image's own check costs the host, outside of any limit.
-        return {'Test': ['NONE']}
-    return {'Test': list(check.test), 'Interval': check.interval,
-            'Timeout': check.timeout, 'StartPeriod': check.start_period,
-            'Retries': check.retries}
-
-
-def _facts(info: Mapping[str, Any]) -> models.EngineFacts:
-    status = dict(entry for entry in info.get('DriverStatus') or ()
-                  if len(entry) == 2)
-    options = [dict(part.partition('=')[::2] for part in option.split(','))
-               for option in info.get('SecurityOptions') or ()]
-    return models.EngineFacts(
-        version=info['ServerVersion'], root_dir=info['DockerRootDir'],
-        architecture=info['Architecture'], cpus=info['NCPU'],
-        memory=info['MemTotal'], storage_driver=info.get('Driver', ''),
-        disk_quota=_has_disk_quota(info.get('Driver', ''), status),
-        runtimes=tuple(sorted(info.get('Runtimes') or ())),
-        security_options=tuple(option['name'] for option in options
-                               if 'name' in option),
-        live_restore=bool(info.get('LiveRestoreEnabled')),
-        cgroup_version=str(info.get('CgroupVersion') or '1'),
-        warnings=tuple(info.get('Warnings') or ()))
-
-
-def _has_disk_quota(driver: str, status: Mapping[str, str]) -> bool:
-    """Whether StorageOpt size works; the Engine would refuse it otherwise."""
-    if driver in ('btrfs', 'zfs'):
-        return True
-    # XFS alone does not tell whether it is mounted with pquota; hostinfo
-    # looks at the mount and has the last word.
-    return driver == 'overlay2' and status.get('Backing Filesystem') == 'xfs'
-
-
-def _listed(entry: Mapping[str, Any]) -> models.Container:
-    # Of several names one is its own; the others are links of neighbours.
-    own = [name for name in entry.get('Names') or ()
-           if name.count('/') == 1]
-    return models.Container(
-        id=entry['Id'], name=own[0].lstrip('/') if own else '',
-        labels=entry.get('Labels') or {}, status=entry['State'],
-        image=entry.get('ImageID', ''))
-
-
-def _is_server_of(host: str, container: models.Container) -> bool:
-    return (names.owner(container.name, container.labels) is not None
-            and container.labels[names.ROLE_LABEL] == names.ROLE_SERVER
-            and container.labels.get(names.HOST_LABEL) == host)
-
-
-def _disk_usage(entry: Mapping[str, Any], volumes: Mapping[str, int]
-                ) -> models.DiskUsage:
-    own = [volumes.get(mount['Name'], 0) for mount in entry['Mounts']
-           if mount['Type'] == 'volume']
-    return models.DiskUsage(
-        instance_uuid=entry['Labels'][names.INSTANCE_LABEL],
-        container_id=entry['Id'],
-        running=entry['State'] in ('running', 'paused', 'restarting'),
-        # Left out where it is 0.
-        size=entry.get('SizeRw', 0) + sum(own),
-        limit=int(entry['Labels'].get(names.DISK_LABEL, 0)))
-
-
-def _volume_size(entry: Mapping[str, Any]) -> int:
-    # -1 stands for a volume whose size the Engine cannot tell.
-    return max(0, (entry.get('UsageData') or {}).get('Size', 0))
-
-
-def _inspected(entry: Mapping[str, Any]) -> models.Container:
-    state = entry['State']
-    return models.Container(
-        id=entry['Id'], name=entry['Name'].lstrip('/'),
-        labels=entry['Config'].get('Labels') or {}, status=state['Status'],
-        exit_code=state.get('ExitCode', 0),
-        oom_killed=state.get('OOMKilled', False),
-        error=state.get('Error', ''),
-        health=(state.get('Health') or {}).get('Status', ''),
-        finished_at=state.get('FinishedAt', ''),
-        namespace=entry['NetworkSettings'].get('SandboxKey', ''),
-        image=entry['Image'],
-        pid=state.get('Pid', 0), started_at=state.get('StartedAt', ''),
-        restarts=entry.get('RestartCount', 0),
-        tty=entry['Config'].get('Tty', False), root=_root(entry))
-
-
-def _root(entry: Mapping[str, Any]) -> models.RootFs | None:
-    graph = entry.get('GraphDriver')
-    if not graph:
-        return None
-    return models.RootFs(graph['Name'], graph.get('Data') or {})
-
-
-def _event(entry: Mapping[str, Any]) -> models.Event | None:
-    attributes = entry['Actor']['Attributes']
-    uuid = names.owner(attributes.get('name', ''), attributes)
-    if uuid is None:
-        return None
-    code = attributes.get('exitCode')
-    return models.Event(
-        instance_uuid=uuid, role=attributes[names.ROLE_LABEL],
-        container_id=entry['Actor']['ID'],
-        # "health_status: healthy", "exec_die: true" ...
-        action=entry['Action'].partition(':')[0], time=entry['timeNano'],
-        exit_code=int(code) if code is not None else None)
 
 
 @contextlib.contextmanager
@@ -557,6 +370,10 @@ def _translated(endpoint: str) -> Iterator[None]:
         yield
     except docker.errors.NotFound as error:
         raise errors.NotFound(_reason(error)) from error
+    except docker.errors.StreamParseError as error:
+        raise errors.EngineError(
+            f'The Docker Engine at {endpoint} answers half a document'
+        ) from error
     except docker.errors.APIError as error:
         status = error.status_code
         if status == 409:

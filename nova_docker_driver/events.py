@@ -102,6 +102,9 @@ class Listener:
                 LOG.warning('The stream of Docker events has ended')
             except errors.EngineError as error:
                 LOG.warning('The stream of Docker events broke: %s', error)
+            except Exception:
+                # Nobody else would tell of any server's end.
+                LOG.exception('The stream of Docker events broke')
             self._stopping.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
             since = self._resynchronise(since)

@@ -23,14 +23,29 @@ from typing import Any
 from nova.api.validation.extra_specs import base
 
 # Kept equal to grants.py by a test: nova-api loads no more than this module.
+CAPABILITIES = (
+    'AUDIT_CONTROL', 'AUDIT_READ', 'AUDIT_WRITE', 'BLOCK_SUSPEND', 'BPF',
+    'CHECKPOINT_RESTORE', 'CHOWN', 'DAC_OVERRIDE', 'DAC_READ_SEARCH',
+    'FOWNER', 'FSETID', 'IPC_LOCK', 'IPC_OWNER', 'KILL', 'LEASE',
+    'LINUX_IMMUTABLE', 'MAC_ADMIN', 'MAC_OVERRIDE', 'MKNOD', 'NET_ADMIN',
+    'NET_BIND_SERVICE', 'NET_BROADCAST', 'NET_RAW', 'PERFMON', 'SETFCAP',
+    'SETGID', 'SETPCAP', 'SETUID', 'SYSLOG', 'SYS_ADMIN', 'SYS_BOOT',
+    'SYS_CHROOT', 'SYS_MODULE', 'SYS_NICE', 'SYS_PACCT', 'SYS_PTRACE',
+    'SYS_RAWIO', 'SYS_RESOURCE', 'SYS_TIME', 'SYS_TTY_CONFIG', 'WAKE_ALARM')
+ULIMITS = ('core', 'cpu', 'data', 'fsize', 'locks', 'memlock', 'msgqueue',
+           'nofile', 'nproc', 'rss', 'sigpending', 'stack')
+
 _NAME = '[A-Za-z0-9_.-]+'
-_NAMES = r'[A-Za-z0-9_.-]+(,[A-Za-z0-9_.-]+)*'
-_ULIMITS = r'[a-z]+=-?\d+(:-?\d+)?(,[a-z]+=-?\d+(:-?\d+)?)*'
-_CAPS = r'(CAP_)?[A-Z_]+(,(CAP_)?[A-Z_]+)*'
+_NAMES = f'{_NAME}(,{_NAME})*'
+_ULIMIT = fr'({"|".join(ULIMITS)})=-?\d{{1,18}}(:-?\d{{1,18}})?'
+_ULIMITS = f'{_ULIMIT}(,{_ULIMIT})*'
+_CAP = f'(CAP_)?({"|".join(CAPABILITIES)})'
+_CAPS = f'{_CAP}(,{_CAP})*'
 
 
 def _text(pattern: str) -> dict[str, Any]:
-    return {'type': str, 'pattern': f'^{pattern}$'}
+    # Not $, which is also before a line break at the end.
+    return {'type': str, 'pattern': fr'^{pattern}\Z'}
 
 
 def _number(least: int, most: int) -> dict[str, Any]:
@@ -62,7 +77,7 @@ _SPECS: tuple[tuple[str, dict[str, Any], str], ...] = (
      'to agree.'),
     ('profile', {'type': str, 'enum': ['baseline', 'restricted']},
      'How little a container may: restricted leaves one capability, a '
-     'read-only root and no root user.'),
+     'read-only root, and a user that is given as a number and is not root.'),
     ('runtime', _text(_NAME), 'A runtime of [docker] allowed_runtimes.'),
     ('seccomp_profile', _text(_NAME),
      'A seccomp profile of [docker] seccomp_profiles.'),

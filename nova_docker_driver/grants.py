@@ -32,9 +32,21 @@ from nova_docker_driver import models
 BASELINE, RESTRICTED = PROFILES = ('baseline', 'restricted')
 HARD, SOFT = CPU_LIMITS = ('hard', 'soft')
 
-#: Also the validators' patterns.
-NAMES = r'^[A-Za-z0-9_.-]+(,[A-Za-z0-9_.-]+)*$'
-ULIMITS = r'^[a-z]+=-?\d+(:-?\d+)?(,[a-z]+=-?\d+(:-?\d+)?)*$'
+_NAME = '[A-Za-z0-9_.-]+'
+_NAMES = f'{_NAME}(,{_NAME})*'
+
+#: What the kernel has; also the validators' enumerations.
+CAPABILITIES = (
+    'AUDIT_CONTROL', 'AUDIT_READ', 'AUDIT_WRITE', 'BLOCK_SUSPEND', 'BPF',
+    'CHECKPOINT_RESTORE', 'CHOWN', 'DAC_OVERRIDE', 'DAC_READ_SEARCH',
+    'FOWNER', 'FSETID', 'IPC_LOCK', 'IPC_OWNER', 'KILL', 'LEASE',
+    'LINUX_IMMUTABLE', 'MAC_ADMIN', 'MAC_OVERRIDE', 'MKNOD', 'NET_ADMIN',
+    'NET_BIND_SERVICE', 'NET_BROADCAST', 'NET_RAW', 'PERFMON', 'SETFCAP',
+    'SETGID', 'SETPCAP', 'SETUID', 'SYSLOG', 'SYS_ADMIN', 'SYS_BOOT',
+    'SYS_CHROOT', 'SYS_MODULE', 'SYS_NICE', 'SYS_PACCT', 'SYS_PTRACE',
+    'SYS_RAWIO', 'SYS_RESOURCE', 'SYS_TIME', 'SYS_TTY_CONFIG', 'WAKE_ALARM')
+ULIMITS = ('core', 'cpu', 'data', 'fsize', 'locks', 'memlock', 'msgqueue',
+           'nofile', 'nproc', 'rss', 'sigpending', 'stack')
 
 _DISK_RATES = {
     'read_bytes': ('quota:disk_read_bytes_sec', 'quota:disk_total_bytes_sec'),
@@ -45,6 +57,14 @@ _DISK_RATES = {
     'write_operations': ('quota:disk_write_iops_sec',
                          'quota:disk_total_iops_sec'),
 }
+
+
+_PREFIX = 'docker:'
+#: All extra specs of ours.
+KEYS = frozenset(_PREFIX + name for name in (
+    'apparmor_profile', 'cap_add', 'cpu_limit', 'devices', 'gpus',
+    'log_max_files', 'log_max_size', 'pids_limit', 'privileged', 'profile',
+    'runtime', 'seccomp_profile', 'ulimits', 'userns'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +102,9 @@ def parse(extra_specs: Mapping[str, str]) -> Grants:
     :raises InvalidSpec: naming the extra spec that cannot be
     """
     read = _Reader(extra_specs)
+    read.check_keys()
     return Grants(
-        cap_add=tuple(name.upper().removeprefix('CAP_') for name
-                      in read.names('docker:cap_add')),
+        cap_add=read.capabilities('docker:cap_add'),
         privileged=read.boolean('docker:privileged'),
         devices=read.names('docker:devices'),
         gpus=read.gpus(),
@@ -97,10 +117,13 @@ def parse(extra_specs: Mapping[str, str]) -> Grants:
         ulimits=read.ulimits('docker:ulimits'),
         host_users=read.choice('docker:userns', ('host', 'remap')) == 'host',
         restricted=read.choice('docker:profile', PROFILES) == RESTRICTED,
-        soft_cpus=read.choice('docker:cpu_limit', CPU_LIMITS) == SOFT,
+        # Nova's own word for no limit.
+        soft_cpus=(read.choice('docker:cpu_limit', CPU_LIMITS) == SOFT
+                   or extra_specs.get('quota:cpu_quota') == '-1'),
         cpu_shares=read.number('quota:cpu_shares') or 0,
         cpu_period=read.number('quota:cpu_period') or 0,
-        cpu_quota=read.number('quota:cpu_quota') or 0,
+        cpu_quota=(0 if extra_specs.get('quota:cpu_quota') == '-1'
+                   else read.number('quota:cpu_quota') or 0),
         disk_rates=read.disk_rates())
 
 
@@ -109,6 +132,12 @@ class _Reader:
 
     def __init__(self, extra_specs: Mapping[str, str]) -> None:
         self._specs = extra_specs
+
+    def check_keys(self) -> None:
+        """A misspelt key would be a bound that is silently missing."""
+        for key in self._specs:
+            if key.startswith(_PREFIX) and key not in KEYS:
+                raise errors.InvalidSpec(f'flavor: {key[:64]}: unknown')
 
     def _match(self, key: str, pattern: str, form: str) -> str | None:
         text = self._specs.get(key)
@@ -119,11 +148,20 @@ class _Reader:
         return text
 
     def name(self, key: str) -> str | None:
-        return self._match(key, '[A-Za-z0-9_.-]+', 'a name')
+        return self._match(key, _NAME, 'a name')
 
     def names(self, key: str) -> tuple[str, ...]:
-        text = self._match(key, NAMES, 'a list of names')
+        text = self._match(key, _NAMES, 'a list of names')
         return tuple(text.split(',')) if text else ()
+
+    def capabilities(self, key: str) -> tuple[str, ...]:
+        found = tuple(name.upper().removeprefix('CAP_')
+                      for name in self.names(key))
+        for name in found:
+            if name not in CAPABILITIES:
+                raise errors.InvalidSpec(
+                    f'flavor: {key}: {name[:64]}: no such capability')
+        return found
 
     def number(self, key: str) -> int | None:
         text = self._match(key, r'\d{1,18}', 'a number')
@@ -154,12 +192,18 @@ class _Reader:
         return wanted
 
     def ulimits(self, key: str) -> tuple[models.Ulimit, ...]:
-        text = self._match(key, ULIMITS, 'a list such as nofile=1024:4096')
+        limit = fr'({"|".join(ULIMITS)})=-?\d{{1,18}}(:-?\d{{1,18}})?'
+        text = self._match(key, f'{limit}(,{limit})*',
+                           'a list such as nofile=1024:4096')
         found = []
-        for entry in (text or '').split(',') if text else ():
+        for entry in text.split(',') if text else ():
             name, _, limits = entry.partition('=')
             soft, _, hard = limits.partition(':')
             found.append(models.Ulimit(name, int(soft), int(hard or soft)))
+            if found[-1].hard != -1 and not (
+                    0 <= found[-1].soft <= found[-1].hard):
+                raise errors.InvalidSpec(
+                    f'flavor: {key}: {name}: soft is more than hard')
         return tuple(found)
 
     def disk_rates(self) -> dict[str, int]:

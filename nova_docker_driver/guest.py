@@ -68,15 +68,15 @@ class Guest:
             raise _no_password('the user or the password has characters that '
                                'no password file can hold')
         try:
-            finished = self._engine.run(
+            code = self._engine.run(
                 container_id, ('chpasswd',), _ADMINISTRATOR,
                 f'{name}:{password}\n'.encode())
         except (errors.NotFound, errors.InvalidRequest):
             raise _no_password('the image has no chpasswd') from None
-        if finished.code:
+        if code:
             # Its words may repeat what it was given.
             raise _no_password(
-                f'chpasswd of the image failed with code {finished.code}; '
+                f'chpasswd of the image failed with code {code}; '
                 'there may be no such user, or the root is read-only')
 
     def plain_diagnostics(self, container: models.Container

@@ -70,6 +70,10 @@ class GuestFiles:
                 name, content.encode(), 0o644))
         mounts = [models.Mount(str(directory / name), f'/etc/{name}')
                   for name in contents]
+        # Anew, not in place: they may be another user's now, and there may
+        # be fewer. Who has one open keeps what it had.
+        for old in directory.glob('file-*'):
+            old.unlink()
         for number, file in enumerate(tenant.files):
             path = directory / f'file-{number}'
             _write(path, file)

@@ -38,12 +38,13 @@ from nova_docker_driver import names
 
 LOG = logging.getLogger(__name__)
 
-PREFIX = 'docker:'
 EXIT_CODE = 'docker:exit_code'
 OOM_KILLED = 'docker:oom_killed'
 FINISHED_AT = 'docker:finished_at'
 HEALTH = 'docker:health'
 RESTARTS = 'docker:restart_count'
+
+_OURS = (EXIT_CODE, OOM_KILLED, FINISHED_AT, HEALTH, RESTARTS)
 
 #: How often a mapping is written before a tenant's own writes prevail.
 _ATTEMPTS = 5
@@ -83,7 +84,7 @@ class Reporter:
         try:
             _write(instance_uuid, lambda current: {
                 **{key: value for key, value in current.items()
-                   if not key.startswith(PREFIX)}, **observed})
+                   if key not in _OURS}, **observed})
         except exception.InstanceNotFound:
             LOG.debug('Server %s is gone; nothing to record', instance_uuid)
 
@@ -120,4 +121,4 @@ def _write(instance_uuid: str, change: Change) -> None:
         instance.metadata = changed
         instance.save()
     LOG.warning('The metadata of server %s are changed too often by others '
-                'for %s to stand', instance_uuid, PREFIX)
+                'for the outcome to stand', instance_uuid)

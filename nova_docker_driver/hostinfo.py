@@ -25,6 +25,7 @@ from nova.virt import hardware
 import psutil
 
 from nova_docker_driver import engine
+from nova_docker_driver import hostmodels
 from nova_docker_driver import models
 
 _GIB = 1024 ** 3
@@ -44,12 +45,12 @@ class HostInfo:
 
     def __init__(self, engine_port: engine.Engine) -> None:
         self._engine = engine_port
-        self._facts: models.EngineFacts | None = None
+        self._facts: hostmodels.EngineFacts | None = None
         # They change with a restart of the host only.
         self._nodes = _nodes()
         self._read_at = 0.0
 
-    def read(self, hostname: str) -> models.HostFacts:
+    def read(self, hostname: str) -> hostmodels.HostFacts:
         """The facts, now.
 
         :param hostname: the node's name in Nova
@@ -58,19 +59,19 @@ class HostInfo:
         facts = self.engine_facts()
         memory = psutil.virtual_memory()
         disk = psutil.disk_usage(facts.root_dir)
-        return models.HostFacts(
+        return hostmodels.HostFacts(
             hostname=hostname, architecture=facts.architecture,
             cpus=facts.cpus, cpu_model=platform.processor(),
             memory_mib=facts.memory // models.MIB,
             memory_used_mib=(memory.total - memory.available) // models.MIB,
             disk_gib=disk.total // _GIB, disk_used_gib=disk.used // _GIB,
             engine_version=facts.version,
-            shared_cpus=frozenset(hardware.get_cpu_shared_set() or ()),
+            shared_cpus=shared_cpus(),
             dedicated_cpus=frozenset(
                 hardware.get_cpu_dedicated_set() or ()),
             cpu_flags=_cpu_flags(), nodes=self._nodes, gpus=gpus())
 
-    def engine_facts(self) -> models.EngineFacts:
+    def engine_facts(self) -> hostmodels.EngineFacts:
         """What the Engine says about itself, at most a minute old.
 
         :raises EngineUnavailable: if the Engine does not answer
@@ -113,6 +114,11 @@ def _whole_disk(device: str) -> str:
     return device
 
 
+def shared_cpus() -> frozenset[int]:
+    """Nova's own setting of CPUs for ordinary servers; empty for all."""
+    return frozenset(hardware.get_cpu_shared_set() or ())
+
+
 def gpus(directory: Path = _NVIDIA) -> tuple[str, ...]:
     """The identities of this host's GPUs, as NVIDIA's driver tells them.
 
@@ -133,17 +139,17 @@ def _cpu_flags() -> frozenset[str]:
     return frozenset()
 
 
-def _nodes() -> tuple[models.NumaNode, ...]:
+def _nodes() -> tuple[hostmodels.NumaNode, ...]:
     """The memory nodes of this host; one of all, where it tells of none."""
     found = []
     for path in sorted(Path('/sys/devices/system/node').glob('node[0-9]*')):
         memory = re.search(r'MemTotal:\s+(\d+) kB',
                            (path / 'meminfo').read_text())
-        found.append(models.NumaNode(
+        found.append(hostmodels.NumaNode(
             id=int(path.name.removeprefix('node')),
             cpus=frozenset(hardware.parse_cpu_spec(
                 (path / 'cpulist').read_text().strip())),
             memory_mib=int(memory[1]) // 1024 if memory else 0))
-    return tuple(found) or (models.NumaNode(
+    return tuple(found) or (hostmodels.NumaNode(
         0, frozenset(range(psutil.cpu_count() or 1)),
         psutil.virtual_memory().total // models.MIB),)

@@ -62,8 +62,7 @@ class Images:
         However many servers wait for an image, it is transferred once.
 
         :raises InvalidImage: if it is not one that can be run
-        :raises ImageNotFound: if Glance does not have it (Nova's exception)
-        """
+            """
         _check_format(image_meta)
         tag = names.image_tag(image_meta.id)
         with contextlib.suppress(errors.NotFound):
@@ -77,7 +76,11 @@ class Images:
                   tag: str) -> models.EngineImage:
         LOG.info('Loading image %s into the Docker Engine', image_id)
         verdict = archive.Verdict()
-        record = self._service.get(context, image_id)
+        try:
+            record = self._service.get(context, image_id)
+        except exception.ImageNotFound as error:
+            # Another host would not find it either.
+            raise errors.InvalidImage('it is not in Glance') from error
         chunks = _arriving(self._service.download(context, image_id))
         try:
             self._engine.load(archive.rewrite(

@@ -24,7 +24,7 @@ import os_resource_classes as orc
 import os_traits
 from oslo_utils import versionutils
 
-from nova_docker_driver import models
+from nova_docker_driver import hostmodels
 
 _CPU_PREFIX, _CUSTOM = 'HW_CPU_X86_', 'CUSTOM_DOCKER_'
 #: Flags that the kernel calls otherwise.
@@ -32,7 +32,7 @@ _CPU_NAMES = {'aes': 'AESNI', 'pni': 'SSE3', 'sha_ni': 'SHA',
               'pclmulqdq': 'CLMUL', 'kvm': 'VMX'}
 
 
-def resources(facts: models.HostFacts) -> dict[str, Any]:
+def resources(facts: hostmodels.HostFacts) -> dict[str, Any]:
     """The compute node record, for ``get_available_resource``."""
     return {
         'vcpus': facts.cpus,
@@ -55,7 +55,7 @@ def resources(facts: models.HostFacts) -> dict[str, Any]:
     }
 
 
-def numa_topology(facts: models.HostFacts) -> objects.NUMATopology:
+def numa_topology(facts: hostmodels.HostFacts) -> objects.NUMATopology:
     """The host's CPUs and memory, as Nova pins servers to them."""
     shared = facts.shared_cpus or (
         frozenset() if facts.dedicated_cpus else _all_cpus(facts))
@@ -69,7 +69,7 @@ def numa_topology(facts: models.HostFacts) -> objects.NUMATopology:
         for node in facts.nodes])
 
 
-def _all_cpus(facts: models.HostFacts) -> frozenset[int]:
+def _all_cpus(facts: hostmodels.HostFacts) -> frozenset[int]:
     return frozenset(cpu for node in facts.nodes for cpu in node.cpus)
 
 
@@ -80,7 +80,7 @@ def _version(release: str) -> int:
         '.'.join([*numbers, '0', '0'][:3])))
 
 
-def inventory(facts: models.HostFacts, ratios: Mapping[str, float],
+def inventory(facts: hostmodels.HostFacts, ratios: Mapping[str, float],
               reserved_cpus: int, reserved_memory_mib: int,
               reserved_disk_gib: int) -> dict[str, dict[str, Any]]:
     """The host's placement inventory.
@@ -104,11 +104,15 @@ def inventory(facts: models.HostFacts, ratios: Mapping[str, float],
             for name, (total, reserved) in totals.items() if total > 0}
 
 
-def traits(facts: models.HostFacts, engine: models.EngineFacts) -> set[str]:
+def traits(facts: hostmodels.HostFacts, engine: hostmodels.EngineFacts
+           ) -> set[str]:
     """What the host can do, in placement's words."""
-    found = {f'{_CPU_PREFIX}{_CPU_NAMES.get(flag, _plain(flag))}'
-             for flag in facts.cpu_flags}
     architecture = fields.Architecture.canonicalize(facts.architecture)
+    # Other processors have flags of the same names.
+    flags = (facts.cpu_flags if architecture == fields.Architecture.X86_64
+             else ())
+    found = {f'{_CPU_PREFIX}{_CPU_NAMES.get(flag, _plain(flag))}'
+             for flag in flags}
     found.add(f'HW_ARCH_{architecture.upper()}')
     known = found & set(os_traits.get_traits('HW_'))
     for condition, name in (

@@ -23,6 +23,7 @@ import contextlib
 import dataclasses
 from typing import Any, TypeAlias
 
+from nova.compute import task_states
 from nova import context as nova_context
 from nova import exception
 from nova.network import model as network_model
@@ -87,7 +88,8 @@ class Lifecycle:
                 box, mounts = self._connect(instance, vifs, tenant, policy)
                 container_id = self._containers.make(servers.inputs(
                     instance, image, tenant, policy, box, mounts))
-                self._containers.run(container_id, tenant)
+                self._containers.run(container_id, tenant,
+                                     lambda: _check_wanted(instance))
         LOG.info('Spawned', instance=instance)
 
     def rebuild(self, context: nova_context.RequestContext,
@@ -113,7 +115,8 @@ class Lifecycle:
             try:
                 container_id = self._containers.make(servers.inputs(
                     instance, image, tenant, policy, box, mounts))
-                self._containers.run(container_id, tenant)
+                self._containers.run(container_id, tenant,
+                                     lambda: _check_wanted(instance))
             except Exception:
                 with excutils.save_and_reraise_exception():
                     self._engine.remove(names.container(instance.uuid))
@@ -133,8 +136,10 @@ class Lifecycle:
             for container in found:
                 if container.labels[names.ROLE_LABEL] == role:
                     self._engine.remove(container.id)
-        self._network.disconnect(instance, vifs)
-        self._files.remove(instance.uuid)
+        try:
+            self._network.disconnect(instance, vifs)
+        finally:
+            self._files.remove(instance.uuid)
 
     # -- power --------------------------------------------------------------
 
@@ -143,7 +148,7 @@ class Lifecycle:
         with self._one_at_a_time(instance):
             container = self._containers.own(instance)
             self._reconnect(instance, vifs)
-            self._containers.start(container.id)
+            containers.start(self._engine, container.id)
 
     def power_off(self, instance: objects.Instance, timeout: int) -> None:
         """The process has ended afterwards; it had ``timeout`` seconds."""
@@ -175,7 +180,7 @@ class Lifecycle:
                 self._engine.stop(container.id,
                                   servers.grace(instance, timeout))
             self._reconnect(instance, vifs)
-            self._containers.start(container.id)
+            containers.start(self._engine, container.id)
 
     def pause(self, instance: objects.Instance) -> None:
         """All processes of the server are frozen afterwards."""
@@ -195,11 +200,11 @@ class Lifecycle:
                 self._engine.unpause(container.id)
             else:
                 self._reconnect(instance, vifs)
-                self._containers.start(container.id)
+                containers.start(self._engine, container.id)
 
     def crash(self, instance: objects.Instance) -> None:
         """Sends the signal that makes the process tell what it does."""
-        signal = servers.tenant_spec(instance).crash_dump_signal
+        signal = servers.crash_dump_signal(instance)
         with _missing(instance):
             self._engine.kill(servers.container_name(instance), signal)
 
@@ -221,7 +226,7 @@ class Lifecycle:
                 with excutils.save_and_reraise_exception():
                     self._end_rescue(instance)
                     self._reconnect(instance, vifs)
-                    self._containers.start(own.id)
+                    containers.start(self._engine, own.id)
 
     def _rescue(self, context: nova_context.RequestContext,
                 instance: objects.Instance, vifs: Vifs,
@@ -241,10 +246,12 @@ class Lifecycle:
         # The image's command, and a terminal, or a bare shell would end.
         wanted = spec.build(dataclasses.replace(
             servers.inputs(instance, image, models.TenantSpec(
-                tty=True, stdin_open=True), policy, box, (*mounts, root)),
+                tty=True, stdin_open=True,
+                user=servers.rescuer(instance, tenant)),
+                policy, box, (*mounts, root)),
             role=names.ROLE_RESCUE))
         container_id = self._containers.create(wanted)
-        self._containers.start(container_id)
+        containers.start(self._engine, container_id)
         self._containers.check_alive(
             self._engine.inspect(container_id), 'running')
 
@@ -254,7 +261,7 @@ class Lifecycle:
             self._end_rescue(instance)
             self._reconnect(instance, vifs)
             with _missing(instance):
-                self._containers.start(names.container(instance.uuid))
+                containers.start(self._engine, names.container(instance.uuid))
 
     def _end_rescue(self, instance: objects.Instance) -> None:
         self._engine.remove(names.rescue(instance.uuid))
@@ -264,9 +271,14 @@ class Lifecycle:
 
     def restore_network(self, instance: objects.Instance, vifs: Vifs) -> None:
         """Ports are wired if there is a namespace to wire them into."""
-        box = self._sandboxes.find(instance.uuid) if vifs else None
-        if box is not None and box.running:
-            self._network.restore(instance, vifs, box.namespace)
+        try:
+            box = self._sandboxes.find(instance.uuid) if vifs else None
+            if box is not None and box.running:
+                self._network.restore(instance, vifs, box.namespace)
+        except errors.DockerDriverError as error:
+            # Anything else would keep nova-compute from starting.
+            raise exception.VirtualInterfacePlugException(
+                str(error)) from error
 
     def disconnect(self, instance: objects.Instance, vifs: Vifs) -> None:
         """The ports have no devices afterwards."""
@@ -357,7 +369,7 @@ class Lifecycle:
         tenant = servers.tenant_spec(instance)
         image = self._images.ensure(context, instance.image_meta)
         box, mounts = self._connect(instance, vifs, tenant, policy)
-        self._containers.start(self._containers.make(servers.inputs(
+        containers.start(self._engine, self._containers.make(servers.inputs(
             instance, image, tenant, policy, box, mounts)))
 
     @contextlib.contextmanager
@@ -379,6 +391,17 @@ class Lifecycle:
                 self._snapshot.invalidate()
 
 
+def _check_wanted(instance: objects.Instance) -> None:
+    """:raises UnexpectedDeletingTaskStateError: if it is being deleted"""
+    now = objects.Instance.get_by_uuid(
+        nova_context.get_admin_context(), instance.uuid)
+    if now.task_state == task_states.DELETING:
+        raise exception.UnexpectedDeletingTaskStateError(
+            instance_uuid=instance.uuid,
+            expected={'task_state': [instance.task_state]},
+            actual={'task_state': [now.task_state]})
+
+
 @contextlib.contextmanager
 def _build_failures(instance: objects.Instance) -> Iterator[None]:
     try:
@@ -395,5 +418,3 @@ def _missing(instance: objects.Instance) -> Iterator[None]:
         yield
     except errors.NotFound as error:
         raise exception.InstanceNotFound(instance_id=instance.uuid) from error
-
-

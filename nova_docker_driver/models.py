@@ -146,6 +146,17 @@ class Policy:
     gpus: tuple[str, ...] = ()
     #: The device that holds the Engine's files, for limits of its rate.
     disk_device: str = ''
+    #: Servers that outgrow their disk are stopped.
+    disks_watched: bool = True
+    #: The CPUs for servers that have none of their own; empty for all.
+    shared_cpus: frozenset[int] = frozenset()
+    #: Seconds that a process may take to end.
+    stop_timeout: int = 60
+    #: Seconds that spawn may wait for a healthy process.
+    max_wait_timeout: int = 300
+    #: Nanoseconds.
+    health_min_interval: int = 5 * SECOND
+    health_max_timeout: int = 60 * SECOND
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,6 +274,9 @@ class ContainerSpec:
     mounts: tuple[Mount, ...] = ()
     tmpfs: Mapping[str, str] = dataclasses.field(default_factory=dict)
     volumes: tuple[str, ...] = ()
+    #: A digest of what the mounts hold and of the network's settings: they
+    #: are the container's too, though the Engine is not told.
+    contents: str = ''
     sysctls: Mapping[str, str] = dataclasses.field(default_factory=dict)
     log_max_size: int = MIB
     log_max_files: int = 1
@@ -308,14 +322,6 @@ class Container:
 
 
 @dataclasses.dataclass(frozen=True)
-class Finished:
-    """What came of a program that was run inside of a container."""
-
-    code: int
-    output: bytes = dataclasses.field(repr=False)
-
-
-@dataclasses.dataclass(frozen=True)
 class DiskUsage:
     """What one server has on its host's disk."""
 
@@ -345,62 +351,3 @@ class Event:
     #: Nanoseconds since the epoch, by the Engine's clock.
     time: int
     exit_code: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class EngineFacts:
-    """What the Engine says about itself and its host."""
-
-    #: Its release, as in ``20.10.24+dfsg1``.
-    version: str
-    #: The directory of its images and containers.
-    root_dir: str
-    architecture: str
-    cpus: int
-    #: Bytes.
-    memory: int
-    storage_driver: str = ''
-    #: It can bound the root file system of a container.
-    disk_quota: bool = False
-    #: The device that holds root_dir, if it can be told.
-    disk_device: str = ''
-    runtimes: tuple[str, ...] = ()
-    #: Such as seccomp, apparmor, userns, selinux, rootless.
-    security_options: tuple[str, ...] = ()
-    live_restore: bool = False
-    cgroup_version: str = '1'
-    #: What the Engine itself warns of.
-    warnings: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class NumaNode:
-    """Memory and the CPUs that are near it."""
-
-    id: int
-    cpus: frozenset[int]
-    memory_mib: int
-
-
-@dataclasses.dataclass(frozen=True)
-class HostFacts:
-    """What a compute host has, as its operating system and Engine say."""
-
-    hostname: str
-    architecture: str
-    cpus: int
-    cpu_model: str
-    memory_mib: int
-    memory_used_mib: int
-    disk_gib: int
-    disk_used_gib: int
-    #: The Engine's release, as in ``20.10.24+dfsg1``.
-    engine_version: str
-    #: Of [compute]; empty for all, and for none.
-    shared_cpus: frozenset[int] = frozenset()
-    dedicated_cpus: frozenset[int] = frozenset()
-    #: The kernel's words, such as avx2.
-    cpu_flags: frozenset[str] = frozenset()
-    nodes: tuple[NumaNode, ...] = ()
-    #: Identities, as in ``GPU-5fd4...``.
-    gpus: tuple[str, ...] = ()

@@ -42,6 +42,10 @@ context = priv_context.PrivContext(
                   capabilities.CAP_KILL],
 )
 
+#: What the verbs below raise.
+ERRORS: tuple[type[Exception], ...] = (
+    OSError, netlink_exceptions.NetlinkError)
+
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
 

@@ -157,19 +157,26 @@ class Network:
                 'here')
         LOG.debug('Plugging port %s as %s', nic.port_id, nic.name,
                   instance=instance)
-        netns.create_veth(nic.host_end, nic.name, nic.mac, nic.mtu,
-                          namespace)
         with _plug_errors(vif):
+            netns.create_veth(nic.host_end, nic.name, nic.mac, nic.mtu,
+                              namespace)
             os_vif.plug(vif_object, _instance_info(instance))
-        netns.configure(namespace, nic.name, nic.addresses, nic.routes,
-                        nic.checksum_offload)
+            netns.configure(namespace, nic.name, nic.addresses, nic.routes,
+                            nic.checksum_offload)
 
     def _unplug(self, instance: objects.Instance, vif: Vif) -> None:
-        vif_object = _os_vif(vif)
-        if vif_object is not None:
+        try:
+            vif_object = _os_vif(vif)
             with _plug_errors(vif):
-                os_vif.unplug(vif_object, _instance_info(instance))
-        netns.delete(vif['devname'])
+                if vif_object is not None:
+                    os_vif.unplug(vif_object, _instance_info(instance))
+        except exception.VirtualInterfacePlugException as error:
+            if not _never_plugged(error):
+                raise
+            LOG.debug('Port %s was never plugged here: %s', vif['id'], error,
+                      instance=instance)
+        with _plug_errors(vif):
+            netns.delete(vif['devname'])
 
     @contextlib.contextmanager
     def _plugging_awaited(self, instance: objects.Instance,
@@ -201,7 +208,11 @@ def _plugging_failed(event_name: str, instance: objects.Instance) -> None:
 
 def _os_vif(vif: Vif) -> os_vif_objects.vif.VIFBase | None:
     """os-vif's object of a port; None for one that it has no plug-in for."""
-    vif_object = os_vif_util.nova_to_osvif_vif(vif)
+    try:
+        vif_object = os_vif_util.nova_to_osvif_vif(vif)
+    except exception.NovaException as error:
+        raise exception.VirtualInterfacePlugException(
+            f'Port {vif["id"]}: {error}') from error
     profile = getattr(vif_object, 'port_profile', None)
     if profile is not None and 'create_tap' in profile.fields:
         # Or os-vif would make a tap device under our device's name.
@@ -217,9 +228,18 @@ def _instance_info(instance: objects.Instance) -> Any:
 def _plug_errors(vif: Vif) -> Iterator[None]:
     try:
         yield
-    except os_vif_exception.ExceptionBase as error:
+    except (os_vif_exception.ExceptionBase, *netns.ERRORS) as error:
         raise exception.VirtualInterfacePlugException(
             f'Port {vif["id"]}: {error}') from error
+
+
+def _never_plugged(error: exception.VirtualInterfacePlugException) -> bool:
+    """Whether os-vif has nothing that could have plugged it at all."""
+    return isinstance(error.__cause__, (
+        os_vif_exception.NoMatchingPlugin,
+        os_vif_exception.NoSupportedPortProfileVersion,
+        os_vif_exception.NoMatchingPortProfileClass,
+        os_vif_exception.NoMatchingVIFClass, exception.NovaException))
 
 
 def wait_for_events(api: virtapi.VirtAPI) -> WaitForEvents:

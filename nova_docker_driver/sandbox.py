@@ -30,6 +30,7 @@ import tarfile
 
 from oslo_concurrency import lockutils
 
+from nova_docker_driver import containers
 from nova_docker_driver import engine
 from nova_docker_driver import errors
 from nova_docker_driver import models
@@ -159,7 +160,7 @@ class Sandboxes:
 
     def start(self, instance_uuid: str, container_id: str) -> models.Sandbox:
         """Starts a sandbox; its namespace is a new one afterwards."""
-        self._engine.start(container_id)
+        containers.start(self._engine, container_id)
         return _sandbox(self._engine.inspect(container_id), instance_uuid)
 
     def _ensure_image(self) -> str:

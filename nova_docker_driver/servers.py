@@ -23,6 +23,7 @@ from nova import utils as nova_utils
 from nova.virt import driver as virt_driver
 
 from nova_docker_driver import errors
+from nova_docker_driver import grants
 from nova_docker_driver import models
 from nova_docker_driver import names
 from nova_docker_driver import spec
@@ -68,8 +69,28 @@ def tenant_spec(instance: objects.Instance) -> models.TenantSpec:
 
 def grace(instance: objects.Instance, timeout: int) -> int:
     """Seconds for the process's end: its own wish, within Nova's bound."""
-    wish = tenant_spec(instance).stop_grace_period
+    wish = _tenant_spec_if_any(instance).stop_grace_period
     return timeout if wish is None else min(wish, timeout)
+
+
+def crash_dump_signal(instance: objects.Instance) -> str:
+    """What makes the process tell what it does."""
+    return _tenant_spec_if_any(instance).crash_dump_signal
+
+
+def _tenant_spec_if_any(instance: objects.Instance) -> models.TenantSpec:
+    """None is no reason not to stop what runs, under an older one maybe."""
+    try:
+        return tenant_spec(instance)
+    except errors.InvalidSpec:
+        return models.TenantSpec()
+
+
+def rescuer(instance: objects.Instance, tenant: models.TenantSpec
+            ) -> str | None:
+    """Who rescues: root as a rule, the server's user where none may be."""
+    given = grants.parse(instance.flavor.extra_specs or {})
+    return tenant.user if given.restricted else None
 
 
 def refuse_storage(instance: objects.Instance, block_devices: Any) -> None:
@@ -88,6 +109,10 @@ def inputs(instance: objects.Instance, image: models.EngineImage,
     """All that decides what the server's container is."""
     flavor = instance.flavor
     cells = instance.numa_topology.cells if instance.numa_topology else ()
+    if any(cell.cpu_pinning and cell.cpuset for cell in cells):
+        raise errors.InvalidSpec(
+            'flavor: hw:cpu_policy: a container has either dedicated CPUs or '
+            'shared ones, not both')
     return spec.Inputs(
         instance_uuid=instance.uuid, hostname=hostname(instance),
         memory_mib=flavor.memory_mb, swap_mib=flavor.swap,

@@ -123,14 +123,18 @@ def _identity(inputs: Inputs) -> dict[str, Any]:
 
 def _process(inputs: Inputs) -> dict[str, Any]:
     tenant, image = inputs.tenant, inputs.image
-    runs = tenant.entrypoint or tenant.command or (
-        tenant.entrypoint is None and (image.entrypoint or image.command))
+    entrypoint, command = tenant.entrypoint, tenant.command
+    if command == () and entrypoint is None:
+        # An empty command clears the image's, which the Engine would run.
+        entrypoint = image.entrypoint
+    runs = entrypoint or command or (
+        entrypoint is None and (image.entrypoint or image.command))
     if not runs:
         raise errors.InvalidSpec(
             'command: neither the image nor the specification has one')
     return {
-        'entrypoint': tenant.entrypoint,
-        'command': tenant.command,
+        'entrypoint': entrypoint,
+        'command': command,
         'environment': tuple(f'{name}={value}' for name, value
                              in sorted(tenant.environment.items())),
         'working_dir': tenant.working_dir,
@@ -140,10 +144,38 @@ def _process(inputs: Inputs) -> dict[str, Any]:
         'stdin_open': tenant.stdin_open,
         'init': tenant.init,
         'stop_signal': tenant.stop_signal,
-        'stop_timeout': tenant.stop_grace_period,
+        'stop_timeout': _stop_timeout(inputs),
         'restart': tenant.restart,
-        'healthcheck': tenant.healthcheck,
+        'healthcheck': _healthcheck(inputs),
     }
+
+
+def _stop_timeout(inputs: Inputs) -> int | None:
+    """Also what a stop of the Engine itself would wait for."""
+    wish = inputs.tenant.stop_grace_period
+    return None if wish is None else min(wish, inputs.policy.stop_timeout)
+
+
+def _healthcheck(inputs: Inputs) -> models.Healthcheck | None:
+    """Clamped: a check costs the host, outside of the server's limits."""
+    policy, check = inputs.policy, inputs.tenant.healthcheck
+    if check is None:
+        return None
+    return dataclasses.replace(
+        check,
+        interval=check.interval and max(check.interval,
+                                        policy.health_min_interval),
+        timeout=min(check.timeout or policy.health_max_timeout,
+                    policy.health_max_timeout))
+
+
+def _waiting(inputs: Inputs) -> dict[str, Any]:
+    """Nothing of the container, but bounded as well."""
+    tenant, most = inputs.tenant, inputs.policy.max_wait_timeout
+    if tenant.wait_for == 'healthy' and tenant.wait_timeout > most:
+        raise errors.InvalidSpec(
+            f'x-nova.wait_timeout: is more than {most}, the operator\'s cap')
+    return {}
 
 
 def _memory(inputs: Inputs) -> dict[str, Any]:
@@ -177,7 +209,8 @@ def _cpus(inputs: Inputs) -> dict[str, Any]:
     given = inputs.grants
     fields: dict[str, Any] = {
         'cpu_shares': given.cpu_shares or inputs.vcpus * _CPU_SHARES,
-        'cpuset_cpus': _set(inputs.pinned_cpus),
+        # Others' dedicated CPUs are not the server's to use.
+        'cpuset_cpus': _set(inputs.pinned_cpus or inputs.policy.shared_cpus),
         'cpuset_mems': _set(inputs.memory_nodes)}
     if given.cpu_quota:
         fields.update(cpu_quota=given.cpu_quota,
@@ -285,12 +318,13 @@ def _profiles(inputs: Inputs) -> tuple[str, ...]:
 
 
 def _restricted_user(inputs: Inputs) -> str:
-    """A user that is not root; without one, the image's is not trusted."""
-    user = inputs.tenant.user
-    if user is None or user.partition(':')[0] in ('0', 'root'):
+    """A number that is not root's; what a name means is the image's word."""
+    user = inputs.tenant.user or ''
+    number = user.partition(':')[0]
+    if not (number.isascii() and number.isdigit()) or int(number) == 0:
         raise errors.InvalidSpec(
             'user: docker:profile=restricted of the flavor needs one that is '
-            'not root')
+            'given as a number and is not root')
     return user
 
 
@@ -336,7 +370,19 @@ def _files(inputs: Inputs) -> dict[str, Any]:
             raise errors.InvalidSpec(
                 f'volumes: {target}: there is a file of configs or secrets')
     return {'mounts': inputs.mounts, 'tmpfs': dict(inputs.tenant.tmpfs),
-            'volumes': inputs.tenant.volumes}
+            'volumes': inputs.tenant.volumes,
+            'contents': _contents(inputs.tenant)}
+
+
+def _contents(tenant: models.TenantSpec) -> str:
+    """A digest of what the container finds in the driver's files."""
+    _, networks = split_sysctls(tenant.sysctls)
+    parts = json.dumps([
+        [(file.target, file.content.hex(), file.mode, file.uid, file.gid)
+         for file in tenant.files],
+        tenant.extra_hosts, tenant.dns, tenant.dns_search,
+        sorted(networks.items())])
+    return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def _logging(inputs: Inputs) -> dict[str, Any]:
@@ -355,8 +401,8 @@ def _logging(inputs: Inputs) -> dict[str, Any]:
 
 
 _CONTRIBUTORS: tuple[Callable[[Inputs], dict[str, Any]], ...] = (
-    _identity, _process, _memory, _cpus, _limits, _security, _hardware,
-    _network, _files, _logging)
+    _identity, _process, _waiting, _memory, _cpus, _limits, _security,
+    _hardware, _network, _files, _logging)
 
 
 def sandbox(instance_uuid: str, hostname: str, image: str,

@@ -23,19 +23,20 @@ Pure: text in, values or InvalidSpec out.
 from __future__ import annotations
 
 import base64
-import binascii
-from collections.abc import Hashable, Mapping
+import codecs
+from collections.abc import Iterator, Mapping
 import functools
 import json
 from pathlib import Path
+import re
 from typing import Any
 
 import jsonschema
-import yaml
 
 from nova_docker_driver import composekeys
 from nova_docker_driver import errors
 from nova_docker_driver import models
+from nova_docker_driver import plainyaml
 from nova_docker_driver import specvalues
 
 HEADER = specvalues.HEADER
@@ -59,6 +60,20 @@ def parse(user_data: str | None,
     :param image_properties: of the Glance image, as Nova keeps them
     :raises InvalidSpec: naming the key and the reason
     """
+    try:
+        return _parse(user_data, image_properties)
+    except errors.InvalidSpec:
+        raise
+    except Exception as error:
+        # A hole in the checks above is a tenant's doing all the same: no
+        # other host would understand it, and its words may be secret.
+        raise errors.InvalidSpec(
+            f'{HEADER}: cannot be understood ({type(error).__name__})'
+        ) from None
+
+
+def _parse(user_data: str | None,
+           image_properties: Mapping[str, str] | None) -> models.TenantSpec:
     own = _document(user_data)
     defaults = _image_document(image_properties or {})
     if 'entrypoint' in own:
@@ -70,7 +85,10 @@ def parse(user_data: str | None,
 def _document(user_data: str | None) -> dict[str, Any]:
     text = _decoded(user_data)
     first, _, rest = text.partition('\n')
-    if first.strip() != HEADER:
+    if first.rstrip() != HEADER:
+        if first.strip().lower().startswith(HEADER):
+            raise errors.InvalidSpec(
+                f'{HEADER}: the first line has to be this and no more')
         return {}
     document = _mapping(rest)
     _refuse_unsupported(document)
@@ -116,72 +134,35 @@ def _property(name: str, key: str, text: str) -> Any:
     if 'string' in kinds and not text.startswith(('[', '{')):
         return text
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise errors.InvalidSpec(
-            f'image property {name}: not YAML') from None
+        return plainyaml.load(text)
+    except errors.InvalidSpec as error:
+        raise errors.InvalidSpec(f'image property {name}: {error}') from None
 
 
 def _decoded(user_data: str | None) -> str:
+    """The text of a specification; empty for ordinary user data."""
     if not user_data:
         return ''
     try:
-        raw = base64.b64decode(user_data, validate=True)
-    except binascii.Error:
-        return ''
-    if not raw.startswith(HEADER.encode()):
+        # As Nova's API reads it, which lets line breaks pass.
+        raw = base64.b64decode(user_data)
+    except ValueError:
+        raise errors.InvalidSpec('user_data: not base64') from None
+    raw = raw.removeprefix(codecs.BOM_UTF8)
+    if not raw.lstrip()[:len(HEADER)].lower() == HEADER.encode():
         return ''
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        raise errors.InvalidSpec(f'{HEADER}: not UTF-8: {error}') from error
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without what makes a small text a large or ambiguous value."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int
-                     ) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise errors.InvalidSpec(
-                f'{HEADER}: YAML aliases are not supported')
-        return super().compose_node(parent, index)
-
-    def construct_scalar(self, node: Any) -> Any:
-        # JSON writes a character beyond the first plane as two escapes,
-        # which YAML takes for two characters.
-        text = super().construct_scalar(node)
-        try:
-            return text.encode('utf-16', 'surrogatepass').decode('utf-16')
-        except UnicodeDecodeError:
-            raise errors.InvalidSpec(
-                f'{HEADER}: line {node.start_mark.line + 2}: half of a '
-                'character') from None
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False
-                          ) -> dict[Hashable, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
-                raise errors.InvalidSpec(f'{HEADER}: {key} cannot be a key')
-            if key in seen:
-                raise errors.InvalidSpec(f'{HEADER}: {key} is given twice')
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+        raise errors.InvalidSpec(
+            f'{HEADER}: not UTF-8 at byte {error.start}') from None
 
 
 def _mapping(text: str) -> dict[str, Any]:
     try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        # Not the whole error: it quotes the text, which may be secret.
-        line = error.problem_mark.line + 2 if error.problem_mark else '?'
-        raise errors.InvalidSpec(
-            f'{HEADER}: not YAML: line {line}: {error.problem}') from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise errors.InvalidSpec(
-            f'{HEADER}: not YAML: {type(error).__name__}') from None
+        document = plainyaml.load(text, first_line=2)
+    except errors.InvalidSpec as error:
+        raise errors.InvalidSpec(f'{HEADER}: {error}') from None
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -193,8 +174,7 @@ def _refuse_unsupported(document: Mapping[Any, Any]) -> None:
     for key in document:
         if key in composekeys.OPERATORS:
             raise errors.InvalidSpec(
-                f'{HEADER}: {key}: only an operator can grant this, by '
-                f'{composekeys.OPERATORS[key]}')
+                f'{HEADER}: {key}: {composekeys.refusal(key)}')
         if key in composekeys.ELSEWHERE:
             raise errors.InvalidSpec(
                 f'{HEADER}: {key}: not here: {composekeys.ELSEWHERE[key]}')
@@ -211,9 +191,25 @@ def schema() -> dict[str, Any]:
     return found
 
 
+def _pattern(validator: Any, pattern: str, instance: Any, schema_of_it: Any
+             ) -> Iterator[jsonschema.ValidationError]:
+    """As JSON schema means it: to Python, $ is before a last line break."""
+    if isinstance(instance, str) and not re.search(
+            re.sub(r'\$$', r'\\Z', pattern), instance):
+        yield jsonschema.ValidationError('has a wrong form')
+
+
+#: A whole float is no integer here: what is made of it would be another text.
+_VALIDATOR = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator, {'pattern': _pattern},
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        'integer', lambda _, value: isinstance(value, int)
+        and not isinstance(value, bool)))
+
+
 def _validate(document: Mapping[str, Any]) -> None:
-    validator = jsonschema.Draft202012Validator(schema())
-    error = jsonschema.exceptions.best_match(validator.iter_errors(document))
+    error = jsonschema.exceptions.best_match(
+        _VALIDATOR(schema()).iter_errors(document))
     if error is not None:
         raise errors.InvalidSpec(
             f'{HEADER}: {_where(error)}: {_reason(error)}')

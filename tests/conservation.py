@@ -25,6 +25,7 @@ from pathlib import Path
 import subprocess
 import threading
 import time
+from typing import Any
 
 import docker
 import docker.errors
@@ -94,9 +95,7 @@ def excesses(client: docker.APIClient, container_id: str,
     if host['Devices'] or host['Binds']:
         problems.append('it has devices or binds')
     for mount in found['Mounts']:
-        if mount['Type'] == 'bind' and (
-                mount['RW'] or not Path(mount['Source']).is_relative_to(
-                    files)):
+        if mount['Type'] == 'bind' and not _is_ours(mount, found, files):
             problems.append(f'it binds {mount["Source"]}')
     if host['PidMode'] or host['UTSMode'] or host['IpcMode'] != 'private':
         problems.append('it shares a namespace with the host')
@@ -111,6 +110,17 @@ def excesses(client: docker.APIClient, container_id: str,
             and any(host[key] for key in cpus)):
         problems.append('it lacks a limit')
     return problems
+
+
+def _is_ours(mount: dict[str, Any], found: dict[str, Any], files: Path
+             ) -> bool:
+    """Read-only and of the server's own directory; or what it rescues."""
+    labels = found['Config']['Labels']
+    own = files / labels[names.INSTANCE_LABEL]
+    if (labels[names.ROLE_LABEL] == names.ROLE_RESCUE
+            and Path(mount['Source']) == own / 'root'):
+        return bool(mount['Destination'] == '/rescue')
+    return not mount['RW'] and Path(mount['Source']).is_relative_to(own)
 
 
 class Watch:

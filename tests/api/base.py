@@ -20,6 +20,7 @@ is tested here, and again in the lab where it needs one.
 """
 
 import base64
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -44,8 +45,30 @@ from tests import conservation
 IMAGE_ID = str(uuid.uuid4())
 HOST = f'inprocess-{os.getpid()}'
 
+#: All that this process has given to its Glance.
+MADE_IMAGES = {IMAGE_ID}
+
 #: A first process that ends when it is asked to; a bare sleep would not.
 LASTING = 'command: [sh, -c, "trap exit TERM; sleep 600 & wait"]'
+
+
+PUBLIC_KEY = ('ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKZ1hDCYoFi7LKmiFVRB3Zy0vC'
+              'B7HXHLmJ2pHPCWQoJx tests')
+
+
+def encoded(text):
+    """User data as Nova's API takes it."""
+    return base64.b64encode(text.encode()).decode()
+
+
+@contextlib.contextmanager
+def older(api, microversion):
+    """An API client of another microversion."""
+    latest, api.microversion = api.microversion, microversion
+    try:
+        yield
+    finally:
+        api.microversion = latest
 
 
 class StreamingGlance(nova_glance.GlanceFixture):
@@ -86,8 +109,9 @@ class ApiCase(integrated_helpers._IntegratedTestBase):
         self.files = Path(directory.name)
         self.engine = conservation.engine()
         watch = conservation.Watch(self.files, HOST)
-        # Nova's base class has dropped our attributes when these run.
-        self.addCleanup(self.engine.close)
+        # Nova's base class has dropped our attributes when these run. The
+        # last one keeps a test that failed from failing all that follow.
+        self.addCleanup(remove_containers, self.engine)
         self.addCleanup(lambda: self.assertEqual([], watch.end()))
         self.addCleanup(self.check_nothing_is_left, self.engine, self.files)
         self.addCleanup(remove_images, self.engine)
@@ -121,15 +145,23 @@ class ApiCase(integrated_helpers._IntegratedTestBase):
 
     # -- acting -------------------------------------------------------------
 
+    def image(self, content):
+        """Another image; answers its id."""
+        image_id = str(uuid.uuid4())
+        MADE_IMAGES.add(image_id)
+        self.glance.add(image_id, content)
+        return image_id
+
     def boot(self, spec=LASTING, expected='ACTIVE', image=IMAGE_ID,
-             flavor=None, raw=None):
+             flavor=None, raw=None, hints=None, **more):
         """A server; the specification goes into its user data."""
         text = f'#docker-config\n{spec}\n'.encode() if raw is None else raw
         body = self._build_server(
             image_uuid=image, networks='none',
             flavor_id=flavor or self.flavor())
         body['user_data'] = base64.b64encode(text).decode()
-        server = self.api.post_server({'server': body})
+        server = self.api.post_server({
+            'server': {**body, **more}, 'os:scheduler_hints': hints or {}})
         return self._wait_for_state_change(server, expected)
 
     def flavor(self, memory=64, vcpus=1, disk=1, swap=0, **extra_specs):
@@ -179,6 +211,14 @@ class ApiCase(integrated_helpers._IntegratedTestBase):
 
 
 def remove_images(engine):
-    tag = names.image_tag(IMAGE_ID)
-    if engine.images(tag.partition(':')[0]):
-        engine.remove_image(tag)
+    for image_id in MADE_IMAGES:
+        tag = names.image_tag(image_id)
+        if engine.images(tag.partition(':')[0]):
+            engine.remove_image(tag)
+
+
+def remove_containers(engine):
+    for entry in engine.containers(
+            all=True, filters={'label': f'{names.HOST_LABEL}={HOST}'}):
+        engine.remove_container(entry['Id'], v=True, force=True)
+    engine.close()

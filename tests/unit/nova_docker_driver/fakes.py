@@ -19,6 +19,7 @@ from nova.network import model as network_model
 from nova import objects
 
 from nova_docker_driver import errors
+from nova_docker_driver import hostmodels
 from nova_docker_driver import models
 from nova_docker_driver import names
 
@@ -78,7 +79,7 @@ class Engine:
         self.after_start = {}
         self.log = b''
         self.signals = []
-        self.finished = models.Finished(0, b'')
+        self.code = 0
         self.root = models.RootFs('overlay2', {
             'LowerDir': '/l', 'UpperDir': '/u', 'WorkDir': '/w'})
         self.known_images = {}
@@ -108,8 +109,8 @@ class Engine:
 
     def facts(self):
         self._called('facts')
-        return models.EngineFacts('20.10.24+dfsg1', '/', 'x86_64', 2,
-                                  4096 * models.MIB)
+        return hostmodels.EngineFacts('20.10.24+dfsg1', '/', 'x86_64', 2,
+                                      4096 * models.MIB)
 
     def containers(self, instance_uuid=None, host=None):
         self._called('containers')
@@ -156,7 +157,7 @@ class Engine:
     def run(self, container_id, command, user, given):
         self._called('run')
         self.given = (command, user, given)
-        return self.finished
+        return self.code
 
     def pause(self, container_id):
         self._called('pause')

@@ -70,6 +70,41 @@ _SENSIBLE = {
     'volumes': strategies.lists(strategies.sampled_from(
         ('/data', '/etc:/x', 'name:/x', '/dev')), max_size=2),
     'shm_size': strategies.sampled_from(('1m', '64m', '65m', '1t')),
+    'entrypoint': strategies.lists(_TEXTS, min_size=1, max_size=2),
+    'working_dir': strategies.sampled_from(('/srv', '//proc/1', 'x', '/')),
+    'stop_signal': strategies.sampled_from(('TERM', 'SIGQUIT', 'x', 9)),
+    'stop_grace_period': strategies.sampled_from(('1s', '9999h', 'x')),
+    'healthcheck': strategies.fixed_dictionaries(
+        {'test': _TEXTS}, optional={
+            'interval': strategies.sampled_from(('1ms', '1h', 'x')),
+            'retries': strategies.integers(0, 3)}),
+    'sysctls': strategies.dictionaries(strategies.sampled_from((
+        'net.ipv4.tcp_syncookies', 'kernel.shm_rmid_forced',
+        'kernel.core_pattern')), strategies.sampled_from(('1', '|/x')),
+        max_size=2),
+    'configs': strategies.lists(strategies.fixed_dictionaries({
+        'target': strategies.sampled_from((
+            '/a', 'b', '/etc/hosts', '/proc/x', '../c', '/a\n')),
+        'content': _TEXTS}), max_size=2),
+    'secrets': strategies.lists(strategies.fixed_dictionaries({
+        'target': strategies.sampled_from(('key', '/a')),
+        'content': _TEXTS}, optional={
+            'mode': strategies.sampled_from(('0400', '04755', 256))}),
+        max_size=2),
+    'dns': strategies.sampled_from(('192.0.2.1', '::1', 'x', '1.2.3.4\n')),
+    'dns_search': strategies.sampled_from(('a.b', 'a b', '-')),
+    'extra_hosts': strategies.dictionaries(
+        strategies.sampled_from(('db', 'a\nb')),
+        strategies.sampled_from(('192.0.2.1', 'x')), max_size=2),
+    'logging': strategies.fixed_dictionaries({'options': strategies
+                                              .fixed_dictionaries({}, optional={
+            'max-size': strategies.sampled_from(('1k', '9g')),
+            'max-file': strategies.integers(1, 9)})}),
+    'mem_reservation': strategies.sampled_from(('16m', '65m', '1')),
+    'x-nova': strategies.fixed_dictionaries({}, optional={
+        'wait_for': strategies.sampled_from((
+            'running', 'healthy', 'completed', 'none')),
+        'wait_timeout': strategies.integers(1, 400)}),
     'group_add': strategies.lists(strategies.sampled_from(
         ('0', 'docker', 'a b')), max_size=2),
 }
@@ -100,8 +135,18 @@ def properties():
 
 
 def flavors():
-    """Extra specs that an operator who grants little might write."""
-    return strategies.fixed_dictionaries({}, optional={
+    """Extra specs of an operator who grants little, and now and then more."""
+    modest = {
         'docker:cap_add': strategies.just('NET_RAW'),
         'docker:pids_limit': strategies.integers(1, 999).map(str),
-        'docker:log_max_size': strategies.integers(1, 9).map(str)})
+        'docker:log_max_size': strategies.integers(1, 9).map(str),
+        'docker:ulimits': strategies.just('nofile=10:2000')}
+    return strategies.one_of(
+        *[strategies.fixed_dictionaries({}, optional=modest)] * 4,
+        strategies.fixed_dictionaries({}, optional={
+            **modest,
+            'docker:profile': strategies.just('restricted'),
+            # Granted, but not on this host.
+            'docker:devices': strategies.just('fuse'),
+            'docker:privileged': strategies.sampled_from(
+                ('true', 'false'))}))

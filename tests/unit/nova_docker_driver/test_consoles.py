@@ -91,11 +91,19 @@ class TestListener(unittest.TestCase):
             self.consoles.offer('u1').path)[1])
 
     def test_there_are_not_too_many(self):
-        self.consoles._sessions = consoles.threading.BoundedSemaphore(1)
-        self.assertIn(b'200', self.connect(
-            self.consoles.offer('u1').path)[1])
-        self.assertIn(b'503', self.connect(
-            self.consoles.offer('u1').path)[1])
+        def answers(*instances):
+            return [self.connect(self.consoles.offer(uuid).path)[1][9:12]
+                    for uuid in instances]
+        with (mock.patch.object(consoles, 'MOST_SESSIONS', 2),
+              mock.patch.object(consoles, 'MOST_OF_A_SERVER', 1)):
+            self.assertEqual([b'200', b'503', b'200', b'503'],
+                             answers('u1', 'u1', 'u2', 'u3'))
+            self.opened[0][1].close()
+            deadline = time.monotonic() + 5
+            while self.consoles._sessions['u1']:
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.01)
+            self.assertEqual([b'200'], answers('u3'))
 
     def test_paths_differ_and_old_ones_are_forgotten(self):
         paths = {self.consoles.offer('u1').path for _ in range(50)}

@@ -266,21 +266,24 @@ class TestLayering(unittest.TestCase):
     """Imports point one way."""
 
     ROWS = (
-        ('vif_entry', 'extra_specs', 'composekeys'),
+        ('vif_entry', 'extra_specs', 'composekeys', 'hostmodels'),
         ('models', 'errors', 'names'),
         ('units', 'grants', 'inventory', 'states', 'archive', 'netns',
-         'guestfiles', 'cgroups'),
-        ('specvalues', 'spec', 'diagnostics'),
+         'guestfiles', 'cgroups', 'plainyaml', 'enginedocs'),
+        ('specfiles', 'spec', 'diagnostics'),
+        ('specvalues',),
         ('userspec', 'conf', 'hardening'),
         ('servers', 'engine'),
-        ('sandbox', 'network', 'images', 'hostinfo', 'snapshot', 'health',
-         'disk', 'signals', 'consoles', 'availability', 'containers'),
+        ('network', 'images', 'hostinfo', 'snapshot', 'health', 'disk',
+         'signals', 'consoles', 'availability', 'containers'),
+        ('sandbox',),
         ('lifecycle', 'guest', 'events'),
         ('driver', 'check'),
     )
     PURE = ('models', 'names', 'states', 'archive', 'composekeys', 'units',
             'grants', 'specvalues', 'userspec', 'spec', 'inventory',
-            'hardening', 'servers')
+            'hardening', 'servers', 'plainyaml', 'specfiles', 'hostmodels',
+            'enginedocs')
     IMPURE = {'os', 'time', 'socket', 'subprocess', 'docker', 'requests',
               'oslo_config', 'oslo_log', 'threading'}
 

@@ -21,7 +21,9 @@ import threading
 import unittest
 
 from nova_docker_driver import engine
+from nova_docker_driver import enginedocs
 from nova_docker_driver import errors
+from nova_docker_driver import hostmodels
 from nova_docker_driver import models
 from nova_docker_driver import names
 from nova_docker_driver import spec
@@ -35,6 +37,8 @@ CONTAINER = {
               'Error': '', 'Health': {'Status': 'unhealthy'},
               'FinishedAt': '2026-01-01T00:00:00Z'},
     'NetworkSettings': {'SandboxKey': '/netns/1'}}
+
+OTHER = '00000000-0b57-4c8e-9d5c-6f1b2a7c9e10'
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -108,7 +112,7 @@ class TestCalls(EngineCase):
             'ServerVersion': '26.1', 'DockerRootDir': '/d',
             'Architecture': 'x86_64', 'NCPU': 2, 'MemTotal': 5})
         self.assertEqual(
-            models.EngineFacts('26.1', '/d', 'x86_64', 2, 5),
+            hostmodels.EngineFacts('26.1', '/d', 'x86_64', 2, 5),
             self.engine.facts())
 
     def test_inspect(self):
@@ -140,7 +144,14 @@ class TestCalls(EngineCase):
             'Containers': [
                 entry,
                 # Nothing written yet: the Engine leaves the size out.
-                {**entry, 'Id': 'b', 'SizeRw': 0, 'Mounts': []},
+                {**entry, 'Id': 'b', 'Names': [f'/nova-{OTHER}'],
+                 'Labels': {**labels, names.INSTANCE_LABEL: OTHER},
+                 'SizeRw': 0, 'Mounts': []},
+                # What rescues it counts as the server's.
+                {**entry, 'Id': 'r', 'Names': [f'/nova-{OTHER}-rescue'],
+                 'Labels': {**labels, names.INSTANCE_LABEL: OTHER,
+                            names.ROLE_LABEL: names.ROLE_RESCUE},
+                 'SizeRw': 9, 'Mounts': []},
                 {**entry, 'Id': 'c', 'Labels': {
                     **labels, names.HOST_LABEL: 'c2'}},
                 {'Id': 'd', 'Names': ['/other'], 'Labels': None,
@@ -151,7 +162,7 @@ class TestCalls(EngineCase):
         self.assertEqual(models.DiskUsage(fakes.UUID, 'a', True, 102, 100),
                          first)
         self.assertTrue(first.exceeds)
-        self.assertEqual(('b', 0, False),
+        self.assertEqual(('b', 9, False),
                          (second.container_id, second.size, second.exceeds))
 
     def test_create_sends_the_document(self):
@@ -159,7 +170,7 @@ class TestCalls(EngineCase):
         wanted = spec.sandbox(fakes.UUID, 'web', 'sha:2', fakes.policy())
         self.assertEqual('abc', self.engine.create(wanted))
         document = {key: value for key, value
-                    in engine.container_config(wanted).items()
+                    in enginedocs.container_config(wanted).items()
                     if value is not None}
         self.assertEqual(document, json.loads(self.server.seen[-1][2]))
 

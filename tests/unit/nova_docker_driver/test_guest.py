@@ -220,7 +220,7 @@ class TestPassword(unittest.TestCase):
                                        errors.InvalidRequest('s3cret')]
         self.refused('no chpasswd')
         self.refused('no chpasswd')
-        self.engine.finished = models.Finished(1, b's3cret')
+        self.engine.code = 1
         self.refused('code 1')
         self.refused('characters', user='a:b')
         self.refused('characters', password='s3cret\nroot:')

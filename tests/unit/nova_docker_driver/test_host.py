@@ -17,10 +17,11 @@ from pathlib import Path
 import tempfile
 import unittest
 
-from nova_docker_driver import engine as engine_port
+from nova_docker_driver import enginedocs
 from nova_docker_driver import errors
 from nova_docker_driver import hardening
 from nova_docker_driver import hostinfo
+from nova_docker_driver import hostmodels
 from nova_docker_driver import inventory
 from nova_docker_driver import models
 from nova_docker_driver import names
@@ -43,13 +44,13 @@ def host(**changes):
     values = dict(hostname='c1', architecture='x86_64', cpus=4, cpu_model='',
                   memory_mib=4096, memory_used_mib=0, disk_gib=10,
                   disk_used_gib=0, engine_version='26.1.0')
-    return models.HostFacts(**{**values, **changes})
+    return hostmodels.HostFacts(**{**values, **changes})
 
 
 def engine(**changes):
     values = dict(version='26.1.0', root_dir='/var/lib/docker',
                   architecture='x86_64', cpus=4, memory=4 * models.GIB)
-    return models.EngineFacts(**{**values, **changes})
+    return hostmodels.EngineFacts(**{**values, **changes})
 
 
 class TestInventory(unittest.TestCase):
@@ -81,8 +82,8 @@ class TestInventory(unittest.TestCase):
             found['total'], found['allocation_ratio'], found['reserved']))
 
     def test_the_topology_parts_shared_and_dedicated(self):
-        nodes = (models.NumaNode(0, frozenset({0, 1}), 2048),
-                 models.NumaNode(1, frozenset({2, 3}), 2048))
+        nodes = (hostmodels.NumaNode(0, frozenset({0, 1}), 2048),
+                 hostmodels.NumaNode(1, frozenset({2, 3}), 2048))
         first, second = inventory.numa_topology(host(
             nodes=nodes, dedicated_cpus=frozenset({1, 2, 3}),
             shared_cpus=frozenset({0}))).cells
@@ -141,7 +142,7 @@ class TestGpus(test_lifecycle.LifecycleCase):
         self.assertEqual(
             [{'Driver': 'nvidia', 'DeviceIDs': ['GPU-0', 'GPU-1'],
               'Capabilities': [['gpu']]}],
-            engine_port.container_config(first)['HostConfig'][
+            enginedocs.container_config(first)['HostConfig'][
                 'DeviceRequests'])
         self.assertEqual(GPUS[2:], self.spawn_with(1, uuid=second).gpus)
         with self.assertRaisesRegex(

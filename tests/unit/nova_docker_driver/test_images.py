@@ -47,6 +47,12 @@ def members(**changes):
     return {**values, **changes}
 
 
+def with_settings(settings):
+    """An archive whose configuration has these settings."""
+    return container_images.tar(members(**{'c.json': json.dumps(
+        {'config': settings}).encode()}))
+
+
 def chunks(content, size=65536):
     return [content[at:at + size] for at in range(0, len(content), size)]
 
@@ -117,6 +123,34 @@ class TestArchive(unittest.TestCase):
                 outer.addfile(info)
             with self.assertRaisesRegex(errors.InvalidImage, 'neither'):
                 rewritten(output.getvalue())
+
+    def test_a_few_bytes_that_stand_for_many(self):
+        """Sparse files, which tar would fill with zeros."""
+        for headers in (
+                {'GNU.sparse.major': '1', 'GNU.sparse.minor': '0',
+                 'GNU.sparse.name': 'big', 'GNU.sparse.realsize': '1' * 12},
+                {'GNU.sparse.map': '0,1', 'GNU.sparse.size': '1' * 12},
+                {'GNU.sparse.map': '0,x'}):
+            output = io.BytesIO()
+            with tarfile.open(fileobj=output, mode='w',
+                              format=tarfile.PAX_FORMAT) as outer:
+                info = tarfile.TarInfo('layer.tar')
+                info.pax_headers, info.size = headers, 512
+                outer.addfile(info, io.BytesIO(b'1\n0\n1\n'.ljust(512, b'\0')))
+            with self.assertRaises(errors.InvalidImage, msg=headers):
+                rewritten(output.getvalue())
+
+    def test_a_configuration_of_odd_kinds(self):
+        for settings in ([1], {'WorkingDir': 7}, {'Labels': [1]}, 'x',
+                         {'WorkingDir': '//proc/self/fd/8'},
+                         {'WorkingDir': '/./proc/1'},
+                         {'WorkingDir': '/a/../dev'}):
+            with self.assertRaises(errors.InvalidImage, msg=settings):
+                rewritten(with_settings(settings))
+
+    def test_a_checksum_of_an_unknown_kind(self):
+        with self.assertRaisesRegex(errors.InvalidImage, 'kind'):
+            rewritten(b'', ('rot13', 'x'))
 
     def test_a_member_twice(self):
         output = io.BytesIO()
@@ -190,6 +224,11 @@ class TestImages(unittest.TestCase):
         with self.assertRaisesRegex(errors.InvalidImage, 'container_format'):
             self.images.ensure(None, fakes.image_meta(
                 container_format='bare'))
+
+    def test_an_image_that_vanished_from_glance(self):
+        self.service.get.side_effect = exception.ImageNotFound(image_id='x')
+        with self.assertRaisesRegex(errors.InvalidImage, 'not in Glance'):
+            self.images.ensure(None, fakes.image_meta())
 
     def test_no_image_at_all(self):
         meta = fakes.image_meta()

@@ -166,6 +166,29 @@ class TestSpawn(LifecycleCase):
         self.assert_nothing_left()
 
     @mock.patch('time.sleep')
+    def test_nobody_waits_for_what_is_being_deleted(self, sleep):
+        self.engine.after_start = {'health': 'starting'}
+        with mock.patch.object(
+                lifecycle.objects.Instance, 'get_by_uuid',
+                return_value=fakes.instance(task_state='deleting')):
+            with self.assertRaises(
+                    exception.UnexpectedDeletingTaskStateError):
+                self.spawn(fakes.instance(
+                    '#docker-config\nhealthcheck: {test: x}\n'
+                    'x-nova: {wait_for: healthy}'))
+        self.assert_nothing_left()
+
+    @mock.patch('time.sleep')
+    def test_an_attempt_that_failed_is_not_the_end(self, sleep):
+        """A restart policy is about to make another one."""
+        text = ('#docker-config\nrestart: always\n'
+                'healthcheck: {test: x}\nx-nova: {wait_for: healthy}')
+        self.engine.after_start = {'status': 'restarting', 'exit_code': 1}
+        sleep.side_effect = lambda _: self.engine.states['id1'].update(
+            status='running', health='healthy')
+        self.spawn(fakes.instance(text))
+
+    @mock.patch('time.sleep')
     @mock.patch('time.monotonic', side_effect=[0, 301])
     def test_health_is_not_waited_for_without_end(self, clock, sleep):
         self.engine.after_start = {'health': 'starting'}
@@ -302,6 +325,26 @@ class TestPower(LifecycleCase):
         self.engine.remove('id1')
         with self.assertRaisesRegex(errors.ProcessFailed, 'lost'):
             self.lifecycle.power_on(self.instance, self.vifs)
+
+    def test_a_switch_that_does_not_answer_keeps_no_files(self):
+        self.network.disconnect.side_effect = (
+            exception.VirtualInterfacePlugException('no switch'))
+        with self.assertRaises(exception.VirtualInterfacePlugException):
+            self.lifecycle.destroy(self.instance, self.vifs)
+        self.assert_nothing_left()
+
+    def test_nova_compute_starts_whatever_is_wrong_with_one_server(self):
+        for failure in (errors.EngineTimeout('x'), errors.ForeignContainer()):
+            self.engine.failures = {'inspect': [failure]}
+            with self.assertRaises(exception.VirtualInterfacePlugException):
+                self.lifecycle.restore_network(self.instance, self.vifs)
+
+    def test_a_specification_of_another_age_does_not_keep_it_running(self):
+        odd = fakes.instance('#docker-config\nunheard_of: 1')
+        self.lifecycle.power_off(odd, 10)
+        self.lifecycle.crash(odd)
+        self.assertEqual((['stop', 'kill'], ['SIGQUIT']),
+                         (self.engine.calls, self.engine.signals))
 
     def test_what_is_not_there_is_not_found(self):
         self.lifecycle.destroy(self.instance, self.vifs)

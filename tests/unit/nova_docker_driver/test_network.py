@@ -13,6 +13,8 @@
 """What Neutron's ports mean, and in which order they are plugged."""
 
 import contextlib
+from pathlib import Path
+import tempfile
 import unittest
 from unittest import mock
 
@@ -21,6 +23,7 @@ from nova.network import model as network_model
 from os_vif import exception as os_vif_exception
 
 from nova_docker_driver import guestfiles
+from nova_docker_driver import models
 from nova_docker_driver import network
 from tests.unit.nova_docker_driver import fakes
 
@@ -68,6 +71,26 @@ class TestMeaning(unittest.TestCase):
         self.assertEqual(('10.0.0.2',), network.nameservers(vifs))
         self.assertEqual(('10.0.0.11', '10.0.0.12'),
                          network.addresses(vifs))
+
+    def test_files_can_be_written_again_and_old_ones_go(self):
+        """By somebody who is not root, and a file that is another user's."""
+        with tempfile.TemporaryDirectory() as name:
+            files = guestfiles.GuestFiles(Path(name))
+
+            def prepare(*contents):
+                files.prepare('u', 'web', [], [], models.TenantSpec(files=[
+                    models.GuestFile(f'/{content}', content.encode(), 0o400)
+                    for content in contents]))
+                return sorted(path.read_text() for path
+                              in Path(name, 'u').glob('file-*'))
+            self.assertEqual(['a', 'b'], prepare('a', 'b'))
+            inode = Path(name, 'u/file-0').stat().st_ino
+            hosts = Path(name, 'u/hosts').stat().st_ino
+            with open(Path(name, 'u/file-0')) as opened:
+                self.assertEqual(['c'], prepare('c'))
+                self.assertEqual('a', opened.read())
+            self.assertNotEqual(inode, Path(name, 'u/file-0').stat().st_ino)
+            self.assertEqual(hosts, Path(name, 'u/hosts').stat().st_ino)
 
     def test_the_hosts_file_names_the_server(self):
         self.assertIn('10.0.0.11 web\n',
@@ -135,10 +158,30 @@ class TestPlugging(unittest.TestCase):
         os_vif.plug.assert_not_called()
 
     def test_a_failure_of_os_vif_is_nova_s(self, netns, os_vif):
+        netns.ERRORS = (OSError,)
         os_vif.plug.side_effect = os_vif_exception.PlugException(
             vif='x', err='y')
         with self.assertRaises(exception.VirtualInterfacePlugException):
             self.network.connect(self.instance, [fakes.vif()], '/netns/1')
+
+    def test_a_failure_of_the_kernel_is_nova_s(self, netns, os_vif):
+        netns.ERRORS = (OSError,)
+        netns.create_veth.side_effect = OSError('no such namespace')
+        with self.assertRaisesRegex(exception.VirtualInterfacePlugException,
+                                    'no such namespace'):
+            self.network.connect(self.instance, [fakes.vif()], '/netns/1')
+
+    def test_what_cannot_be_plugged_can_be_removed(self, netns, os_vif):
+        netns.ERRORS = (OSError,)
+        self.network.disconnect(self.instance, [fakes.vif(type='odd')])
+        os_vif.unplug.side_effect = os_vif_exception.NoMatchingPlugin(
+            plugin_name='x')
+        self.network.disconnect(self.instance, [fakes.vif()])
+        self.assertEqual(2, netns.delete.call_count)
+        os_vif.unplug.side_effect = os_vif_exception.UnplugException(
+            vif='x', err='y')
+        with self.assertRaises(exception.VirtualInterfacePlugException):
+            self.network.disconnect(self.instance, [fakes.vif()])
 
     def test_neutron_is_silent(self, netns, os_vif):
         @contextlib.contextmanager

@@ -17,13 +17,17 @@
 import base64
 import json
 import unittest
+from unittest import mock
 
 from hypothesis import given
 from hypothesis import settings
+from hypothesis import strategies
 
 from nova_docker_driver import composekeys
-from nova_docker_driver import engine
+from nova_docker_driver import enginedocs
 from nova_docker_driver import errors
+from nova_docker_driver import extra_specs
+from nova_docker_driver import grants
 from nova_docker_driver import models
 from nova_docker_driver import names
 from nova_docker_driver import spec
@@ -212,7 +216,7 @@ class TestValues(unittest.TestCase):
                 ('oom_score_adj: -1', ('oom_score_adj', 'less than 0')),
                 ('expose: [http]', ('expose', 'port')),
                 ('tmpfs: relative', ('tmpfs', 'absolute')),
-                ('tmpfs: /', ('tmpfs', 'absolute')),
+                ('tmpfs: /', ('tmpfs', 'below /')),
                 ('tmpfs: "/a:exec"', ('tmpfs', 'exec', 'size')),
                 ('tmpfs: "/a:size=x"', ('tmpfs', '64m')),
                 ('tmpfs: "/a:mode=99"', ('tmpfs', 'octal')),
@@ -238,6 +242,38 @@ class TestValues(unittest.TestCase):
             for word in words:
                 self.assertIn(word, str(caught.exception), text[:60])
 
+    def test_a_line_break_at_the_end_is_in_no_name(self):
+        for text in (
+                'environment: {"A\\n": x}', 'user: "web\\n"',
+                'working_dir: "/tmp\\n"', 'labels: {"a\\n": x}',
+                'dns_search: "x.y\\n"', 'dns: "1.2.3.4\\n"',
+                'extra_hosts: {"h\\n": 1.2.3.4}',
+                'extra_hosts: {h: "1.2.3.4\\n"}', 'group_add: ["staff\\n"]',
+                'cap_add: ["NET_RAW\\n"]', 'restart: "always\\n"',
+                'sysctls: {net.ipv4.tcp_syncookies: "1\\n"}',
+                'configs: [{target: "/a\\n", content: b}]',
+                'tmpfs: "/a\\n"', 'volumes: ["/a\\n"]',
+                'stop_grace_period: "1s\\n"', 'shm_size: "1m\\n"',
+                'expose: ["80\\n"]', 'stop_signal: "TERM\\n"'):
+            with self.assertRaises(errors.InvalidSpec, msg=text):
+                parse(text)
+
+    def test_a_way_out_by_the_working_directory(self):
+        for path in ('//proc/self/fd/8', '/./proc/self/fd/8',
+                     '/a/../proc/self/fd/8', '/dev', '/sys/'):
+            with self.assertRaises(errors.InvalidSpec, msg=path):
+                parse(f'working_dir: {path}')
+        self.assertEqual('/srv/www', parse(
+            'working_dir: //srv/./www/').working_dir)
+        self.assertEqual('/', parse('working_dir: /').working_dir)
+
+    def test_the_value_of_a_kernel_parameter(self):
+        self.assertEqual({'net.ipv4.ip_local_port_range': '1024 65535'},
+                         parse('sysctls: {net.ipv4.ip_local_port_range: '
+                               '1024 65535}').sysctls)
+        with self.assertRaisesRegex(errors.InvalidSpec, 'number'):
+            parse('sysctls: {net.ipv4.tcp_fin_timeout: soon}')
+
     def test_characters_as_json_escapes_them(self):
         self.assertEqual({'A': '\U0001f433'}, parse(
             '{"environment": {"A": "\\ud83d\\udc33"}}').environment)
@@ -254,6 +290,60 @@ class TestValues(unittest.TestCase):
             self.assertEqual(value, units.size(text))
         for text in ('TERM', 'sigterm', '15', 15):
             self.assertEqual('SIGTERM', units.signal_name(text))
+
+
+class TestYaml(unittest.TestCase):
+    """As Compose reads it, and nothing that surprises."""
+
+    def test_texts_stay_texts(self):
+        found = parse('user: 33:33\n'
+                      'environment: {A: 12:30:00, B: yes, C: off, '
+                      'D: 2026-01-01, E: 1_000, F: <<, G: .inf, '
+                      'H: 12345678901234567890123}')
+        self.assertEqual('33:33', found.user)
+        self.assertEqual({
+            'A': '12:30:00', 'B': 'yes', 'C': 'off', 'D': '2026-01-01',
+            'E': '1_000', 'F': '<<', 'G': '.inf',
+            'H': '12345678901234567890123'}, found.environment)
+
+    def test_numbers_are_numbers(self):
+        found = parse('environment: {A: 0x1f, B: 010, C: 1.50, D: -7, '
+                      'E: 1e3, F: true, G: ~}')
+        self.assertEqual({'A': '31', 'B': '8', 'C': '1.5', 'D': '-7',
+                          'E': '1000', 'F': 'true'}, found.environment)
+
+    def test_what_is_no_plain_yaml_is_refused_and_not_shown(self):
+        for text, words in (
+                ('environment: {P: !!timestamp Secr3t}', 'tags'),
+                ('environment: {P: !Secr3t x}', 'tags'),
+                ('environment: {P: !Secr3t!x y}', 'line 2'),
+                ('tty: !!bool Secr3t', 'tags'), ('user: !!int ""', 'tags'),
+                ('environment: {P: &Secr3t}', 'anchors'),
+                ('environment: {P: *Secr3t}', 'line 2'),
+                ('? {a: Secr3t}\n: x', 'key'), ('{{ Secr3t }}', 'key'),
+                ('sysctls: {1: x}', 'key'), ('labels: {null: x}', 'key'),
+                ('environment: {1: [], A: Secr3t}', 'key'),
+                ('volumes: [{type: tmpfs, target: /t, tmpfs: {mode: 1.0}}]',
+                 'volumes'),
+                ('tty: 0x' + 'F' * 5000, 'tty')):
+            with self.assertRaises(errors.InvalidSpec, msg=text) as caught:
+                parse(text)
+            self.assertIn(words, str(caught.exception))
+            self.assertNotIn('Secr3t', str(caught.exception))
+
+    def test_a_hole_in_the_checks_is_a_refusal_without_words(self):
+        with mock.patch.object(userspec, '_validate',
+                               side_effect=KeyError('Secr3t')):
+            with self.assertRaisesRegex(errors.InvalidSpec, 'KeyError') as e:
+                parse('tty: true')
+        self.assertNotIn('Secr3t', str(e.exception))
+
+    @given(strategies.text(alphabet='!&*<>{}[]:-?,#|"\'% \n0123aA~.'))
+    def test_any_punctuation_gives_a_specification_or_a_refusal(self, text):
+        try:
+            self.assertIsInstance(parse(text), models.TenantSpec)
+        except errors.InvalidSpec:
+            return
 
 
 class TestImageProperties(unittest.TestCase):
@@ -311,7 +401,7 @@ class TestGrants(unittest.TestCase):
         values = dict(
             allowed_caps=(*spec.BASELINE_CAPS, 'NET_RAW'),
             max_ulimits={'nofile': 100, 'nproc': -1}, **dict(policy))
-        config = engine.container_config(spec.build(inputs(
+        config = enginedocs.container_config(spec.build(inputs(
             parse(tenant), policy=fakes.policy(**values),
             extra_specs={key.replace('__', ':'): value
                          for key, value in extra_specs.items()})))
@@ -366,7 +456,9 @@ class TestGrants(unittest.TestCase):
         found = self.host('user: "7"', docker__profile='restricted')
         self.assertEqual(['NET_BIND_SERVICE'], found['CapAdd'])
         self.assertTrue(found['ReadonlyRootfs'])
-        for tenant in ('', 'user: root', 'user: "0:0"'):
+        # What a name means is the word of an image that a tenant makes.
+        for tenant in ('', 'user: root', 'user: "0:0"', 'user: "00"',
+                       'user: toor', 'user: "0"'):
             self.refused('not root', tenant=tenant,
                          docker__profile='restricted')
 
@@ -378,11 +470,51 @@ class TestGrants(unittest.TestCase):
         self.assertEqual((0, 5000, 100_000, 7), (
             own['NanoCpus'], own['CpuQuota'], own['CpuPeriod'],
             own['CpuShares']))
-        pinned = engine.container_config(spec.build(inputs(
+        pinned = enginedocs.container_config(spec.build(inputs(
             pinned_cpus=frozenset({3, 1}), memory_nodes=frozenset({0}))))
         host = pinned['HostConfig']
         self.assertEqual(('1,3', '0', 0), (
             host['CpusetCpus'], host['CpusetMems'], host['NanoCpus']))
+
+    def test_no_limit_in_novas_own_words(self):
+        self.assertEqual((0, 0), tuple(
+            self.host(quota__cpu_quota='-1')[key]
+            for key in ('NanoCpus', 'CpuQuota')))
+
+    def test_dedicated_cpus_are_not_for_others(self):
+        shared = {'shared_cpus': frozenset({0, 1})}
+        self.assertEqual('0,1', self.host(policy=shared)['CpusetCpus'])
+        pinned = spec.build(inputs(pinned_cpus=frozenset({3}),
+                                   policy=fakes.policy(**shared)))
+        self.assertEqual('3', pinned.cpuset_cpus)
+
+    def test_a_check_is_clamped(self):
+        def check(text):
+            return spec.build(inputs(parse(
+                f'healthcheck: {{test: x, {text}}}'))).healthcheck
+        self.assertEqual(5 * models.SECOND, check('interval: 1ms').interval)
+        self.assertEqual(9 * models.SECOND, check('interval: 9s').interval)
+        self.assertEqual(0, check('retries: 1').interval)
+        for text in ('timeout: 9h', 'retries: 1'):
+            self.assertEqual(60 * models.SECOND, check(text).timeout)
+        self.assertEqual(models.SECOND, check('timeout: 1s').timeout)
+
+    def test_times_are_within_the_operators(self):
+        self.assertEqual(60, spec.build(inputs(parse(
+            'stop_grace_period: 9999h'))).stop_timeout)
+        text = ('healthcheck: {{test: x}}\n'
+                'x-nova: {{wait_for: healthy, wait_timeout: {}}}')
+        spec.build(inputs(parse(text.format(300))))
+        self.refused('wait_timeout', tenant=text.format(301))
+
+    def test_an_empty_command_clears_the_images(self):
+        image = models.EngineImage('sha256:1', entrypoint=('/run',),
+                                   command=('x',))
+        for text in ('command: []', 'command: ""'):
+            built = spec.build(inputs(parse(text), image=image))
+            self.assertEqual((('/run',), ()),
+                             (built.entrypoint, built.command))
+            self.refused('command', tenant=text)
 
     def test_rates_of_the_disk(self):
         self.refused('device', errors.Unsupported,
@@ -423,16 +555,27 @@ class TestGrants(unittest.TestCase):
                            ('docker:privileged', 'perhaps'),
                            ('docker:profile', 'none'),
                            ('docker:pids_limit', '-1'),
-                           ('docker:ulimits', 'nofile')):
+                           ('docker:ulimits', 'nofile'),
+                           ('docker:ulimits', 'nofile=9:2'),
+                           ('docker:ulimits', 'nofil=1'),
+                           ('docker:cap_add', 'NET_ADMN'),
+                           ('docker:profil', 'restricted')):
             with self.assertRaisesRegex(errors.InvalidSpec, key):
                 spec.build(inputs(extra_specs={key: value}))
+
+    def test_nova_api_knows_the_same(self):
+        names_of_ours = {f'docker:{name}'
+                         for name, _, _ in extra_specs._SPECS}
+        self.assertEqual(grants.KEYS, names_of_ours)
+        self.assertEqual(grants.CAPABILITIES, extra_specs.CAPABILITIES)
+        self.assertEqual(grants.ULIMITS, extra_specs.ULIMITS)
 
     def test_the_root_disk_where_the_engine_can_bound_it(self):
         self.assertNotIn('StorageOpt', self.host())
         built = spec.build(inputs(
             policy=fakes.policy(disk_quota=True), disk_gib=3))
         self.assertEqual({'size': str(3 * 1024 ** 3)},
-                         engine.container_config(built)['HostConfig'][
+                         enginedocs.container_config(built)['HostConfig'][
                              'StorageOpt'])
 
     def test_kernel_parameters_go_where_their_namespace_is(self):
@@ -456,18 +599,24 @@ class TestGrants(unittest.TestCase):
 class TestInvariants(unittest.TestCase):
     """T6 and T7: whatever a tenant writes, only the profile comes of it."""
 
+    def test_no_text_of_a_tenant_weakens_a_container(self):
+        self.accepted = 0
+        self.any_text_of_a_tenant()
+        # So that the whole does not consist of refusals.
+        self.assertGreater(self.accepted, hostile.EXAMPLES // 5)
+
     @settings(max_examples=hostile.EXAMPLES, deadline=None)
     @given(hostile.documents(), hostile.properties(), hostile.flavors())
-    def test_no_text_of_a_tenant_weakens_a_container(
-            self, document, properties, flavor):
+    def any_text_of_a_tenant(self, document, properties, flavor):
         try:
             tenant = parse(json.dumps(document), **properties)
             built = spec.build(inputs(
                 tenant, extra_specs=flavor,
                 sandbox=models.Sandbox('abc', '/netns/1', True)))
-        except errors.InvalidSpec:
+        except (errors.InvalidSpec, errors.Unsupported):
             return
-        config = engine.container_config(built)
+        self.accepted += 1
+        config = enginedocs.container_config(built)
         host = config['HostConfig']
         self.assertFalse(host['Privileged'])
         self.assertEqual(['ALL'], host['CapDrop'])
