@@ -237,6 +237,8 @@ def _compute(layout: Layout, host: lab_layout.Host) -> File:
             'cpu_allocation_ratio': 16.0,
             'initial_cpu_allocation_ratio': 16.0,
         },
+        # Demonstrations and tests wait for health.
+        'docker': {'health_min_interval': 1},
         'oslo_concurrency': _lock(layout, host.name),
         'os_vif_ovs': {'ovsdb_connection': host.ovsdb},
         # The lab runs as root and needs no sudo.

@@ -234,7 +234,7 @@ class DockerDriver(virt_driver.ComputeDriver):
                 evacuate: bool = False, block_device_info: Any = None,
                 preserve_ephemeral: bool = False, accel_uuids: Any = None,
                 reimage_boot_volume: bool = False) -> None:
-        if evacuate or reimage_boot_volume:
+        if evacuate:
             # Nova's own way: there is nothing here to build upon.
             raise NotImplementedError
         if preserve_ephemeral:

@@ -131,6 +131,7 @@ class ApiCase(integrated_helpers._IntegratedTestBase):
         self.flags(compute_driver='docker.DockerDriver')
         self.flags(files_path=str(self.files), group='docker')
         self.flags(disk_poll_interval=1, group='docker')
+        self.flags(health_min_interval=1, group='docker')
         self.flags(shutdown_timeout=10)
         return self._start_compute(HOST)
 

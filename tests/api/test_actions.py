@@ -104,6 +104,8 @@ class TestPower(ActionCase):
             self.assertTrue(self.state(server)['Paused'])
             self.compute = self.restart_compute_service(
                 self.compute, keep_hypervisor_state=False)
+            # While the new service is there.
+            self.addCleanup(self.delete_all, self.api)
             self.compute.manager._sync_power_states(
                 nova_context.get_admin_context())
             self.assertEqual(status, self.api.get_server(
@@ -190,8 +192,7 @@ class TestRescue(ActionCase):
             'sh', '-c', 'cat /rescue/data; echo mended > /rescue/data'])
         self.assertEqual(b'precious\n',
                          self.engine.exec_start(handle['Id']))
-        # A rescued server can be rebooted; it is the rescuer that is.
-        self.act(server, 'reboot', {'type': 'HARD'}, expected='ACTIVE')
+        self.act(server, 'unrescue')
 
     def test_the_server_comes_back_with_what_was_mended(self):
         server = self.boot()
@@ -389,8 +390,8 @@ class TestOutcomes(ActionCase):
         self.assertEqual('5', self.metadata(server)['docker:exit_code'])
         # Over before the build is: well, and otherwise.
         server = self.boot('command: "true"\n'
-                           'x-nova: {wait_for: completed}')
-        self.settled(server, 'SHUTOFF')
+                           'x-nova: {wait_for: completed}',
+                           expected='SHUTOFF')
         self.assertEqual('0', self.metadata(server)['docker:exit_code'])
         server = self.boot('command: [sh, -c, "echo why; exit 5"]\n'
                            'x-nova: {wait_for: completed}', expected='ERROR')

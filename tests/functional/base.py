@@ -71,8 +71,9 @@ class ContainerCase(unittest.TestCase):
         self.engine = engine.Engine(self.endpoint, 60, 60)
         self.glance = Glance(container_images.busybox())
         self.network = mock.create_autospec(network.Network, instance=True)
-        self.policy = models.Policy('functional', 64, spec.BASELINE_CAPS,
-                                    models.MIB, 1)
+        self.policy = models.Policy(
+            'functional', 64, spec.BASELINE_CAPS, models.MIB, 1,
+            health_min_interval=models.SECOND)
         self.lifecycle = lifecycle.Lifecycle(
             self.engine, images.Images(self.engine, self.glance),
             sandbox.Sandboxes(self.engine, ''), self.network,

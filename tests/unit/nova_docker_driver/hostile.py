@@ -96,8 +96,8 @@ _SENSIBLE = {
     'extra_hosts': strategies.dictionaries(
         strategies.sampled_from(('db', 'a\nb')),
         strategies.sampled_from(('192.0.2.1', 'x')), max_size=2),
-    'logging': strategies.fixed_dictionaries({'options': strategies
-                                              .fixed_dictionaries({}, optional={
+    'logging': strategies.fixed_dictionaries({
+        'options': strategies.fixed_dictionaries({}, optional={
             'max-size': strategies.sampled_from(('1k', '9g')),
             'max-file': strategies.integers(1, 9)})}),
     'mem_reservation': strategies.sampled_from(('16m', '65m', '1')),

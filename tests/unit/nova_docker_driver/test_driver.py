@@ -129,7 +129,7 @@ class TestFacade(unittest.TestCase):
         def rebuild(**kwargs):
             self.driver.rebuild(None, instance, None, [], None, {}, [], None,
                                 None, **kwargs)
-        rebuild()
+        rebuild(reimage_boot_volume=True)
         instance.save.assert_called_once_with(
             expected_task_state=['rebuilding'])
         self.assertEqual('rebuild_spawning', instance.task_state)
