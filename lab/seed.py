@@ -23,6 +23,7 @@ import openstack
 from openstack import connection
 
 from lab import configuration
+from lab import kernel
 from lab import layout as lab_layout
 
 Layout = lab_layout.Layout
@@ -73,7 +74,7 @@ def configure_switch(host: lab_layout.Host, run: Run) -> None:
         'ovn-remote': f'unix:{lab_run}/ovn.sock',
         'ovn-encap-type': 'geneve',
         'ovn-encap-ip': '127.0.0.1',
-        'ovn-bridge-datapath-type': 'netdev',
+        'ovn-bridge-datapath-type': kernel.datapath(),
         'ovn-cms-options': 'enable-chassis-as-gw',
         'ovn-bridge-mappings': 'public:br-ex',
     }

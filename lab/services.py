@@ -31,6 +31,7 @@ from keystoneauth1.identity import v3
 from keystoneauth1 import session as ks_session
 
 from lab import configuration
+from lab import kernel
 from lab import layout as lab_layout
 
 Layout = lab_layout.Layout
@@ -351,7 +352,8 @@ def public_bridge(host: lab_layout.Host) -> list[list[str]]:
     prefix = configuration.PUBLIC_CIDR.split('/')[1]
     return [
         ['ovs-vsctl', database, '--may-exist', 'add-br', 'br-ex',
-         '--', 'set', 'bridge', 'br-ex', 'datapath_type=netdev'],
+         '--', 'set', 'bridge', 'br-ex',
+         f'datapath_type={kernel.datapath()}'],
         # A bridge that the database remembers takes the switch a moment.
         ['timeout', '10', 'sh', '-c',
          'until ip link show br-ex; do sleep 0.05; done'],

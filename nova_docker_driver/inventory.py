@@ -62,7 +62,7 @@ def numa_topology(facts: hostmodels.HostFacts) -> objects.NUMATopology:
     return objects.NUMATopology(cells=[objects.NUMACell(
         id=node.id, cpuset=set(node.cpus & shared),
         pcpuset=set(node.cpus & facts.dedicated_cpus),
-        memory=node.memory_mib, cpu_usage=0, memory_usage=0,
+        memory=node.memory_mib, socket=None, cpu_usage=0, memory_usage=0,
         pinned_cpus=set(), siblings=[{cpu} for cpu in sorted(node.cpus)],
         mempages=[objects.NUMAPagesTopology(
             size_kb=4, total=node.memory_mib * 256, used=0, reserved=0)])

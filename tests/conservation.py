@@ -29,6 +29,7 @@ from typing import Any
 
 import docker
 import docker.errors
+import psutil
 
 from lab import layout as lab_layout
 from nova_docker_driver import names
@@ -69,6 +70,38 @@ def leftovers(client: docker.APIClient, servers: Iterable[str] = (),
         found += [f'switch port {name}' for name in _switch_ports()
                   if name.startswith('tap')]
     return found
+
+
+class Balance:
+    """What an Engine has beside containers, before a test and after it.
+
+    For suites that have the Engine to themselves.
+    """
+
+    def __init__(self, endpoint: str | None = None) -> None:
+        self._endpoint = endpoint
+        self._before = self._now()
+
+    def end(self) -> list[str]:
+        """What is there that was not, in words; a moment's delay is none."""
+        deadline = time.monotonic() + 5
+        while more := self._now() - self._before:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        return sorted(more)
+
+    def _now(self) -> set[str]:
+        with contextlib.closing(engine(self._endpoint)) as client:
+            volumes = client.volumes()['Volumes'] or ()
+        return {
+            *(f'volume {volume["Name"]}' for volume in volumes),
+            *(f'namespace {path.name}' for path
+              in Path('/var/run/docker/netns').glob('*')),
+            *(f'mount {part.mountpoint}' for part
+              in psutil.disk_partitions(all=True)
+              if part.mountpoint.endswith('/root')
+              and '/docker/' not in part.mountpoint.removesuffix('/root'))}
 
 
 def _switch_ports() -> list[str]:

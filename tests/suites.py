@@ -53,6 +53,12 @@ SUITES = (
     Suite('ruff', command=('ruff', 'check', '.')),
     Suite('hacking', command=('flake8', 'nova_docker_driver', 'heat_plugins',
                               'lab', 'tests')),
+    Suite('texts', command=('sh', '-c', ' && '.join((
+        'codespell',
+        'doc8 doc/source README.rst CONTRIBUTING.rst',
+        'bashate -i E003,E006 tools/lab tools/demo tools/test tools/genconfig '
+        '.ci/run',
+        'reno -q lint')))),
     Suite('mypy', command=('mypy', 'nova_docker_driver', 'lab')),
     Suite('unit-driver', 'tests/unit/nova_docker_driver',
           measured='nova_docker_driver'),

@@ -16,12 +16,20 @@
 Each key that is honoured is asserted on the running process.
 """
 
-import subprocess
+import base64
+import time
+from unittest import mock
 
+from nova import exception
+from nova.tests.functional.api import client
+
+from lab import container_images
 from nova_docker_driver import hardening
+from nova_docker_driver import images
 from nova_docker_driver import models
 from nova_docker_driver import names
 from tests.api import base
+from tests import limits
 
 SECRET = 'canary-8f1d6c'
 
@@ -118,26 +126,10 @@ class TestKeys(base.ApiCase):
             'docker:pids_limit': '33', 'quota:cpu_shares': '77',
             'docker:log_max_size': '2'})
         server = self.boot(flavor=flavor)
-        pid = self.container(server)['State']['Pid']
-        groups = {}
-        for line in subprocess.check_output(
-                ['cat', f'/proc/{pid}/cgroup'], text=True).split():
-            _, kinds, path = line.split(':')
-            for kind in kinds.split(','):
-                groups[kind] = f'/sys/fs/cgroup/{kinds}{path}'
-
-        def read(kind, file):
-            # Nova's tests let no Python code look below /sys.
-            return int(subprocess.check_output(
-                ['cat', f'{groups[kind]}/{file}']))
-        self.assertEqual(64 * models.MIB,
-                         read('memory', 'memory.limit_in_bytes'))
-        self.assertEqual(96 * models.MIB,
-                         read('memory', 'memory.memsw.limit_in_bytes'))
-        self.assertEqual(33, read('pids', 'pids.max'))
-        self.assertEqual(77, read('cpu', 'cpu.shares'))
-        self.assertEqual(2 * read('cpu', 'cpu.cfs_period_us'),
-                         read('cpu', 'cpu.cfs_quota_us'))
+        found = limits.of(self.container(server)['State']['Pid'])
+        self.assertEqual((64 * models.MIB, 32 * models.MIB, 33, 77, 2), (
+            found.memory, found.swap, found.processes, found.shares,
+            found.cpus))
         self.assertEqual('2097152', self.container(server)['HostConfig'][
             'LogConfig']['Config']['max-size'])
 
@@ -150,17 +142,29 @@ class TestKeys(base.ApiCase):
             'Env'][:1])
         server = self.boot(raw=b'#cloud-config\n')
         self.assertIn('FROM=image', self.container(server)['Config']['Env'])
+        properties = self.glance.images[base.IMAGE_ID]['properties']
+        del properties['docker_command']
+        properties['os_command_line'] = 'sleep 599'
+        server = self.boot(raw=b'#cloud-config\n')
+        self.assertEqual(['sleep', '599'],
+                         self.container(server)['Config']['Cmd'])
 
     def test_the_benchmark_for_docker(self):
         server = self.boot()
         self.assertEqual(
             # What this host cannot, and what a tenant decides.
-            ['5.1 no AppArmor profile', '5.2 no SELinux label',
-             '5.12 a writable root', '5.26 no health check'],
+            [*self.lacking(), '5.12 a writable root', '5.26 no health check'],
             hardening.warnings_of(self.container(server)))
         server = self.boot(EVERYTHING)
-        self.assertEqual(['5.1 no AppArmor profile', '5.2 no SELinux label'],
+        self.assertEqual(self.lacking(),
                          hardening.warnings_of(self.container(server)))
+
+    def lacking(self):
+        """What the kernel of this host does not have."""
+        options = ' '.join(self.engine.info()['SecurityOptions'])
+        return [text for name, text in (
+            ('apparmor', '5.1 no AppArmor profile'),
+            ('selinux', '5.2 no SELinux label')) if name not in options]
 
     def test_a_process_that_is_always_restarted(self):
         server = self.boot('command: [sh, -c, "sleep 2; exit 3"]\n'
@@ -204,12 +208,86 @@ class TestRefusals(base.ApiCase):
         self.assertIn('UTF-8', self.fault(raw=b'#docker-config\n\xff'))
         self.assertNotIn(SECRET, self.stdlog.logger.output)
 
+    def test_what_nova_itself_refuses(self):
+        """Its API answers at once: no server is made."""
+        for text in ('YQ', 'A' * 65540):
+            body = self._build_server(image_uuid=base.IMAGE_ID,
+                                      networks='none',
+                                      flavor_id=self.flavor())
+            with self.assertRaisesRegex(
+                    client.OpenStackApiException, 'user_data'):
+                self.api.post_server({'server': {**body,
+                                                 'user_data': text}})
+        self.assertEqual([], self.api.get_servers())
+
+    def test_a_text_that_is_wrapped_is_read(self):
+        text = base64.encodebytes(
+            b'#docker-config\nprivileged: true' + b' ' * 100).decode()
+        body = self._build_server(image_uuid=base.IMAGE_ID, networks='none',
+                                  flavor_id=self.flavor())
+        server = self.api.post_server({'server': {**body,
+                                                  'user_data': text}})
+        server = self._wait_for_state_change(server, 'ERROR')
+        self.assertIn('privileged', server['fault']['message'])
+
+    def test_a_property_that_nova_would_cut(self):
+        self.glance.images[base.IMAGE_ID]['properties'][
+            'docker_command'] = 'sleep ' + '6' * 300
+        self.assertIn('docker_command', self.fault(''))
+
+    def test_an_image_that_vanishes_before_the_build(self):
+        image = self.image(container_images.busybox())
+        get = images.Images._transfer
+
+        def vanish(store, context, image_id, tag):
+            with mock.patch.object(
+                    store._service, 'get',
+                    side_effect=exception.ImageNotFound(image_id=image_id)):
+                return get(store, context, image_id, tag)
+        with mock.patch.object(images.Images, '_transfer', vanish):
+            self.assertIn('not in Glance', self.fault(image=image))
+
     def test_a_flavor_that_grants_more_than_the_host(self):
         self.assertIn('allow_privileged', self.fault(
             flavor=self.flavor(**{'docker:privileged': 'true'})))
 
 
+class CpuTest(base.ApiCase):
+
+    def _setup_compute_service(self):
+        self.flags(cpu_dedicated_set='1', cpu_shared_set='0', group='compute')
+        return super()._setup_compute_service()
+
+    def allowed(self, server):
+        return limits.of(self.container(server)['State']['Pid']).cpuset
+
+    def test_dedicated_cpus_are_one_servers_alone(self):
+        pinned = self.flavor(**{'hw:cpu_policy': 'dedicated'})
+        self.assertEqual('1', self.allowed(self.boot(flavor=pinned)))
+        self.assertEqual('0', self.allowed(self.boot()))
+        second = self.boot(flavor=pinned, expected='ERROR')
+        # Nova tries a shared CPU, too, and then finds no place for it.
+        self.assertRegex(second['fault']['message'],
+                         'No valid host|Exhausted all hosts')
+
+
 class DiskTest(base.ApiCase):
+
+    def test_only_flavors_that_ask_for_a_quota_need_one(self):
+        wants = self.flavor(**{
+            'trait:CUSTOM_DOCKER_DISK_QUOTA': 'required'})
+        server = self.boot(flavor=wants, expected='ERROR')
+        self.assertIn('No valid host', server['fault']['message'])
+        self.boot()
+
+    def test_what_is_always_restarted_stays_stopped(self):
+        server = self.boot(
+            'command: [sh, -c, "dd if=/dev/zero of=/big bs=1M count=1100; '
+            'sleep 600"]\nrestart: always')
+        self._wait_for_state_change(server, 'ERROR')
+        self.until(lambda: not self.container(server)['State']['Running'])
+        time.sleep(3)
+        self.assertFalse(self.container(server)['State']['Running'])
 
     def test_a_server_that_outgrows_its_disk_is_stopped(self):
         modest = self.boot()

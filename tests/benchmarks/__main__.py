@@ -15,7 +15,8 @@
 
 import sys
 
+from tests.benchmarks import bounds
 from tests.benchmarks import events
 from tests.benchmarks import spawn
 
-sys.exit(max(spawn.main(), events.main()))
+sys.exit(max(spawn.main(), events.main(), bounds.main()))

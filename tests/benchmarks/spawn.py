@@ -20,6 +20,7 @@ neither side.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 import dataclasses
 import os
@@ -46,6 +47,7 @@ from nova_docker_driver import names
 from nova_docker_driver import netns
 from nova_docker_driver import network
 from nova_docker_driver import sandbox
+from nova_docker_driver import snapshot
 from nova_docker_driver import spec
 
 ROUNDS = int(os.environ.get('BENCHMARK_ROUNDS', '40'))
@@ -104,13 +106,15 @@ class Bench:
         self.lifecycle = lifecycle.Lifecycle(
             self.engine, images.Images(self.engine, mock.Mock()),
             self.sandboxes, Wiring(),  # type: ignore[arg-type]
-            guestfiles.GuestFiles(files))
+            guestfiles.GuestFiles(files), snapshot.Snapshot(self.engine))
 
-    def instance(self) -> objects.Instance:
+    def instance(self, text: str = '') -> objects.Instance:
+        user_data = (base64.b64encode(text.encode()).decode() if text
+                     else USER_DATA)
         return objects.Instance(
             uuid=str(uuid.uuid4()), hostname='web', task_state=None,
             system_metadata={}, numa_topology=None,
-            user_data=USER_DATA, flavor=objects.Flavor(
+            user_data=user_data, vm_state='active', flavor=objects.Flavor(
                 memory_mb=64, vcpus=1, swap=0, ephemeral_gb=0, root_gb=1,
                 extra_specs={}))
 
@@ -120,6 +124,7 @@ class Bench:
                              [object()] if ports else [], None, self.policy)
 
     def raw(self, instance: objects.Instance, ports: bool) -> None:
+        """The Engine's calls and the kernel's, and nothing of ours."""
         box = None
         if ports:
             made = self.engine.create(spec.sandbox(

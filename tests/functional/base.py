@@ -63,6 +63,8 @@ class ContainerCase(unittest.TestCase):
         super().setUp()
         self.client = conservation.engine(self.endpoint)
         self.addCleanup(self.client.close)
+        balance = conservation.Balance(self.endpoint)
+        self.addCleanup(lambda: self.assertEqual([], balance.end()))
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.files = Path(directory.name)

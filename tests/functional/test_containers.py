@@ -31,34 +31,25 @@ from nova_docker_driver import netns
 from nova_docker_driver import network
 from nova_docker_driver import snapshot
 from tests.functional import base
+from tests import limits
 
 
 class TestLife(base.ContainerCase):
 
-    def test_the_limits_of_the_flavor_hold(self):
-        instance = self.spawn(memory=32, pids_limit='9')
-        pid = self.client.inspect_container(
-            names.container(instance.uuid))['State']['Pid']
-        groups = dict(line.split(':')[1:] for line in
-                      Path(f'/proc/{pid}/cgroup').read_text().split())
-        memory = Path('/sys/fs/cgroup/memory' + groups['memory'])
-        self.assertEqual(32 * models.MIB, int(
-            (memory / 'memory.limit_in_bytes').read_text()))
-        pids = Path('/sys/fs/cgroup/pids' + groups['pids'])
-        self.assertEqual('9', (pids / 'pids.max').read_text().strip())
-        key = next(name for name in groups if 'cpu' in name.split(','))
-        cpu = Path(f'/sys/fs/cgroup/{key}{groups[key]}')
-        self.assertEqual(
-            int((cpu / 'cpu.cfs_period_us').read_text()),
-            int((cpu / 'cpu.cfs_quota_us').read_text()))
+    def limits(self, instance):
+        return limits.of(self.lifecycle.inspect(instance).pid)
 
-    def group(self, instance, controller):
-        pid = self.client.inspect_container(
-            names.container(instance.uuid))['State']['Pid']
-        for line in Path(f'/proc/{pid}/cgroup').read_text().split():
-            _, found, path = line.split(':')
-            if controller in found.split(','):
-                return Path(f'/sys/fs/cgroup/{found}{path}')
+    def test_the_limits_of_the_flavor_hold(self):
+        found = self.limits(self.spawn(memory=32, pids_limit='9'))
+        self.assertEqual((32 * models.MIB, 0, 9, 1), (
+            found.memory, found.swap, found.processes, found.cpus))
+
+    def test_a_quota_of_the_flavor(self):
+        instance = self.instance('command: sleep 600')
+        instance.flavor.extra_specs = {
+            'quota:cpu_quota': '30000', 'quota:cpu_period': '60000'}
+        self.spawn_instance(instance)
+        self.assertEqual(0.5, self.limits(instance).cpus)
 
     def test_dedicated_cpus_are_the_processes_own(self):
         cell = objects.InstanceNUMACell(
@@ -66,10 +57,8 @@ class TestLife(base.ContainerCase):
         instance = self.instance('command: sleep 600')
         instance.numa_topology = objects.InstanceNUMATopology(cells=[cell])
         self.spawn_instance(instance)
-        group = self.group(instance, 'cpuset')
-        self.assertEqual(('1', '0'), tuple(
-            (group / f'cpuset.{name}').read_text().strip()
-            for name in ('cpus', 'mems')))
+        found = self.limits(instance)
+        self.assertEqual(('1', '0'), (found.cpuset, found.nodes))
         self.assertIn('Cpus_allowed_list:\t1\n', self.run_inside(
             instance, 'cat', '/proc/1/status'))
 
@@ -83,20 +72,18 @@ class TestLife(base.ContainerCase):
             'quota:disk_write_bytes_sec': str(models.MIB),
             'quota:disk_read_iops_sec': '50'}
         self.spawn_instance(instance)
-        group = self.group(instance, 'blkio')
-        for name, limit in (('write_bps', models.MIB), ('read_iops', 50)):
-            said = (group / f'blkio.throttle.{name}_device').read_text()
-            self.assertEqual(str(limit), said.split()[-1])
+        found = self.limits(instance).disk
+        self.assertEqual((str(models.MIB), '50'), tuple(
+            found[name].split()[-1]
+            for name in ('write_bytes', 'read_operations')))
 
     def some_disk(self):
         return sorted(path.name for path in Path('/sys/block').iterdir())[0]
 
     def test_shares_instead_of_a_limit(self):
         instance = self.spawn_soft()
-        group = self.group(instance, 'cpu')
-        self.assertEqual(('-1', '1024'), tuple(
-            (group / f'cpu.{name}').read_text().strip()
-            for name in ('cfs_quota_us', 'shares')))
+        found = self.limits(instance)
+        self.assertEqual((-1, 1024), (found.cpus, found.shares))
 
     def spawn_soft(self):
         instance = self.instance('command: sleep 600', cpu_limit='soft')

@@ -52,6 +52,8 @@ class LabCase(unittest.TestCase):
         self.files = self.layout.hosts[0].state / 'docker'
         self.engine = conservation.engine()
         self.addCleanup(self.engine.close)
+        balance = conservation.Balance()
+        self.addCleanup(lambda: self.assertEqual([], balance.end()))
         watch = conservation.Watch(self.files,
                                    self.layout.hosts[0].nova_name)
         self.addCleanup(lambda: self.assertEqual([], watch.end()))

@@ -18,7 +18,6 @@ import time
 import websocket
 
 from lab import cloud
-from lab import container_images
 from tests.integration import base
 
 #: Tells what it is asked, and ends when it is told to.

@@ -83,11 +83,31 @@ class TestLife(base.LabCase):
 
     def test_a_mistyped_extra_spec_is_a_400(self):
         flavor = self.admin.compute.find_flavor('c1.tiny')
-        answer = self.admin.compute.post(
-            f'/flavors/{flavor.id}/os-extra_specs', microversion='2.90',
-            json={'extra_specs': {'docker:privilegd': 'true'}})
-        self.assertEqual(400, answer.status_code)
-        self.assertIn('docker:privilegd', answer.text)
+        for key, value in (('docker:privilegd', 'true'),
+                           ('docker:cap_add', 'NET_ADMN'),
+                           ('docker:ulimits', 'nofil=1')):
+            answer = self.admin.compute.post(
+                f'/flavors/{flavor.id}/os-extra_specs', microversion='2.90',
+                json={'extra_specs': {key: value}})
+            self.assertEqual(400, answer.status_code)
+            self.assertIn(key, answer.text)
+
+    def test_what_placement_knows_of_the_host(self):
+        url = self.layout.url('placement') + '/resource_providers'
+        provider, = self.admin.session.get(url).json()['resource_providers']
+        self.assertEqual(self.layout.hosts[0].nova_name, provider['name'])
+        said = {what: self.admin.session.get(
+            f'{url}/{provider["uuid"]}/{what}',
+            headers={'OpenStack-API-Version': 'placement 1.39'}).json()
+            for what in ('traits', 'inventories')}
+        self.assertLessEqual(
+            {'COMPUTE_IMAGE_TYPE_RAW', 'HW_ARCH_X86_64', 'OWNER_NOVA',
+             'CUSTOM_DOCKER_RUNTIME_RUNC'}, set(said['traits']['traits']))
+        found = said['inventories']['inventories']
+        self.assertEqual({'VCPU', 'MEMORY_MB', 'DISK_GB'}, set(found))
+        self.assertEqual((512, 16.0), (
+            found['MEMORY_MB']['reserved'],
+            found['VCPU']['allocation_ratio']))
 
 
 class TestFaults(base.LabCase):
@@ -139,6 +159,9 @@ class TestNetwork(base.LabCase):
                  'httpd -p 8081 -h /tmp; sleep 600"]')
         server = self.boot(serve, security_groups=[{'name': group.name}])
         address = self.address(server)
+        for port in (8080, 8081):
+            self.until(lambda at=port: self.reach(server, '127.0.0.1', at),
+                       'it listens', 20)
         self.until(lambda: self.reach(client, address, 8080),
                    'the allowed port answers', 20)
         self.assertFalse(self.reach(client, address, 8081))

@@ -12,7 +12,9 @@
 
 """Translation between Heat's words and Nova's, and the resource's schema."""
 
+import ast
 import json
+from pathlib import Path
 import unittest
 from unittest import mock
 
@@ -21,6 +23,7 @@ from heat.engine import properties
 from hypothesis import given
 from hypothesis import strategies
 
+import heat_plugins
 from heat_plugins import clients
 from heat_plugins import constraints
 from heat_plugins.loader import nova_docker
@@ -29,6 +32,33 @@ from heat_plugins import schemas
 from heat_plugins import translate
 
 PROPERTIES = {'wait_for': 'running', 'wait_timeout': 300}
+
+
+class TestLayering(unittest.TestCase):
+    """Heat's side stands on its own: its hosts have no driver."""
+
+    def imports(self, path):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield from (f'{node.module}.{alias.name}'
+                            for alias in node.names)
+
+    def test_it_knows_neither_driver_nor_nova(self):
+        root = Path(heat_plugins.__file__).parent
+        modules = sorted(root.rglob('*.py'))
+        self.assertGreater(len(modules), 6)
+        for path in modules:
+            packages = {name.split('.')[0] for name in self.imports(path)}
+            self.assertFalse(packages & {'nova_docker_driver', 'nova',
+                                         'docker'}, path)
+
+    def test_translation_is_pure(self):
+        packages = {name.split('.')[0] for name in self.imports(
+            Path(translate.__file__))}
+        self.assertFalse(packages & {'heat', 'oslo_config', 'novaclient',
+                                     'os', 'time', 'requests'})
 
 
 class TestTranslate(unittest.TestCase):
