@@ -43,8 +43,8 @@ _CHPASSWD = """#!/bin/sh
 # busybox has a mkpasswd, and no tool that takes a password from a pipe.
 while IFS=: read user password; do
     grep -q "^$user:" /etc/passwd || exit 1
-    crypted=$(mkpasswd -m sha256 "$password") || exit 1
-    sed -i "s|^$user:[^:]*|$user:$crypted|" /etc/shadow || exit 1
+    hashed=$(mkpasswd -m sha256 "$password") || exit 1
+    sed -i "s|^$user:[^:]*|$user:$hashed|" /etc/shadow || exit 1
 done
 """
 

@@ -67,6 +67,9 @@ def _flavor_properties() -> dict[str, Any]:
                              ('enum', 'enum'), ('pattern', 'pattern')):
             if ours in value:
                 described[theirs] = value[ours]
+        if 'pattern' in described:
+            # Python's word for the very end; others have none but this.
+            described['pattern'] = described['pattern'].replace(r'\Z', '$')
         found[validator.name] = described
     return found
 
@@ -93,6 +96,3 @@ def write() -> None:
     for name, content in namespaces().items():
         (DIRECTORY / name).write_text(json.dumps(content, indent=4) + '\n')
 
-
-if __name__ == '__main__':
-    write()

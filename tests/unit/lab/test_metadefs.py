@@ -14,7 +14,15 @@
 import json
 import unittest
 
+from lab import generated
 from lab import metadefs
+
+
+class TestSample(unittest.TestCase):
+
+    def test_the_sample_is_what_the_code_says(self):
+        self.assertEqual(generated.sample(), generated.SAMPLE.read_text(),
+                         'run tools/genconfig')
 
 
 class TestMetadefs(unittest.TestCase):

@@ -1,0 +1,47 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Writes the files that are made from the code; a test compares them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+import sys
+
+from oslo_config import generator
+
+from lab import metadefs
+
+SOURCE = Path(__file__).resolve().parent.parent
+SAMPLE = SOURCE / 'etc/nova/docker.conf.sample'
+
+
+def sample() -> str:
+    """The sample of the section [docker] of nova.conf."""
+    output = io.StringIO()
+    conf = generator.cfg.ConfigOpts()
+    generator.register_cli_opts(conf)
+    conf(['--namespace', 'nova_docker_driver', '--wrap-width', '79'],
+         default_config_files=[])
+    generator.generate(conf, output)
+    return output.getvalue()
+
+
+def main() -> int:
+    SAMPLE.write_text(sample())
+    metadefs.write()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
