@@ -163,11 +163,14 @@ class DockerDriver(virt_driver.ComputeDriver):
             instance, self._host, use_cache))
 
     def list_instances(self) -> list[str]:
-        return self.list_instance_uuids()
+        return list(self._instances().values())
 
     def list_instance_uuids(self) -> list[str]:
+        return list(self._instances())
+
+    def _instances(self) -> dict[str, str]:
         try:
-            return self._lifecycle.instance_uuids(self._host)
+            return self._lifecycle.instances(self._host)
         except errors.EngineUnavailable as error:
             raise exception.VirtDriverNotReady() from error
 
@@ -210,9 +213,10 @@ class DockerDriver(virt_driver.ComputeDriver):
         return str(CONF.my_ip)
 
     def get_console_output(self, context: Context, instance: Instance
-                           ) -> bytes:
-        return self._lifecycle.console(
+                           ) -> str:
+        log = self._lifecycle.console(
             instance, _CONSOLE_LINES, CONF.docker.console_log_size * 1024)
+        return log.decode(errors='replace')
 
     # -- making and removing ------------------------------------------------
 

@@ -184,13 +184,27 @@ class Lifecycle:
 
     def pause(self, instance: objects.Instance) -> None:
         """All processes of the server are frozen afterwards."""
-        with self._one_at_a_time(instance), _missing(instance):
+        with self._one_at_a_time(instance), self._unless_it_is('paused',
+                                                               instance):
             self._engine.pause(servers.container_name(instance))
 
     def unpause(self, instance: objects.Instance) -> None:
         """All processes of the server go on afterwards."""
-        with self._one_at_a_time(instance), _missing(instance):
+        with self._one_at_a_time(instance), self._unless_it_is('running',
+                                                               instance):
             self._engine.unpause(servers.container_name(instance))
+
+    @contextlib.contextmanager
+    def _unless_it_is(self, status: str, instance: objects.Instance
+                      ) -> Iterator[None]:
+        """An Engine's refusal to make something what it is already is none."""
+        try:
+            yield
+        except errors.EngineUnavailable:
+            raise
+        except errors.EngineError:
+            if self._containers.own(instance).status != status:
+                raise
 
     def resume(self, instance: objects.Instance, vifs: Vifs) -> None:
         """A suspended server goes on; one that was lost is started."""
@@ -312,11 +326,15 @@ class Lifecycle:
         return self._engine.logs(self._containers.own(instance).id, lines,
                                  size)
 
-    def instance_uuids(self, host: str) -> list[str]:
-        """The servers that have a container here; one Engine call."""
-        return [container.labels[names.INSTANCE_LABEL]
+    def instances(self, host: str) -> dict[str, str]:
+        """Nova's names of the servers that have a container here, by uuid.
+
+        One Engine call.
+        """
+        return {container.labels[names.INSTANCE_LABEL]:
+                container.labels.get(names.NAME_LABEL, '')
                 for container in self._engine.containers(host=host)
-                if container.labels[names.ROLE_LABEL] == names.ROLE_SERVER]
+                if container.labels[names.ROLE_LABEL] == names.ROLE_SERVER}
 
     # -- steps --------------------------------------------------------------
 

@@ -29,6 +29,8 @@ INSTANCE_LABEL = LABEL_PREFIX + 'instance'
 ROLE_LABEL = LABEL_PREFIX + 'role'
 #: ``CONF.host`` of the nova-compute that made it.
 HOST_LABEL = LABEL_PREFIX + 'host'
+#: Nova's own name of the server, such as ``instance-0000000a``.
+NAME_LABEL = LABEL_PREFIX + 'name'
 #: The version of this labelling, for drivers to come.
 FORMAT_LABEL = LABEL_PREFIX + 'format'
 #: The digest of the ContainerSpec: whether a rebuild would change anything.

@@ -115,6 +115,7 @@ def inputs(instance: objects.Instance, image: models.EngineImage,
             'shared ones, not both')
     return spec.Inputs(
         instance_uuid=instance.uuid, hostname=hostname(instance),
+        name=instance.name if 'id' in instance else instance.uuid,
         memory_mib=flavor.memory_mb, swap_mib=flavor.swap,
         vcpus=flavor.vcpus, extra_specs=dict(flavor.extra_specs or {}),
         image=image, tenant=tenant, policy=policy, sandbox=box,

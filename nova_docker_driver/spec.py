@@ -62,6 +62,8 @@ class Inputs:
     #: None for a server without ports.
     sandbox: models.Sandbox | None = None
     mounts: tuple[models.Mount, ...] = ()
+    #: Nova's own name of the server.
+    name: str = ''
     #: Of the root file system.
     disk_gib: int = 0
     #: The host's CPUs and memory nodes that are the server's alone.
@@ -115,6 +117,7 @@ def _identity(inputs: Inputs) -> dict[str, Any]:
         'labels': {**inputs.tenant.labels,
                    **names.labels(inputs.instance_uuid, inputs.role,
                                   inputs.policy.host),
+                   names.NAME_LABEL: inputs.name,
                    names.DISK_LABEL: str(inputs.disk_gib * models.GIB),
                    names.GPUS_LABEL: ','.join(inputs.gpus)},
         'image': inputs.image.id,

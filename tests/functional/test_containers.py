@@ -164,8 +164,8 @@ class TestLife(base.ContainerCase):
     def test_servers_are_listed_for_their_host(self):
         instance = self.spawn()
         self.assertIn(instance.uuid,
-                      self.lifecycle.instance_uuids('functional'))
-        self.assertNotIn(instance.uuid, self.lifecycle.instance_uuids('c9'))
+                      self.lifecycle.instances('functional'))
+        self.assertNotIn(instance.uuid, self.lifecycle.instances('c9'))
 
     def test_events_reach_us(self):
         found, seen = [], threading.Event()

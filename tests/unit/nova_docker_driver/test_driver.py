@@ -111,7 +111,8 @@ class TestFacade(unittest.TestCase):
         d.plug_vifs(i, None)
         d.unplug_vifs(i, None)
         d.resume_state_on_host_boot(None, i, None, None)
-        d.get_console_output(None, i)
+        self.lifecycle.console.return_value = b'\xff.'
+        self.assertEqual('\ufffd.', d.get_console_output(None, i))
         d.suspend(None, i)
         d.resume(None, i, None)
         d.rescue(None, i, None, None, None, None, None)
@@ -146,15 +147,16 @@ class TestFacade(unittest.TestCase):
         self.lifecycle.inspect.side_effect = exception.InstanceNotFound(
             instance_id='x')
         self.assertFalse(self.driver.instance_exists(self.instance))
-        self.lifecycle.instance_uuids.return_value = ['a', 'b']
+        self.lifecycle.instances.return_value = {'a': '1', 'b': '2'}
         self.assertEqual(2, self.driver.get_num_instances())
-        self.assertEqual(['a', 'b'], self.driver.list_instances())
+        self.assertEqual(['a', 'b'], self.driver.list_instance_uuids())
+        self.assertEqual(['1', '2'], self.driver.list_instances())
         self.assertEqual([self.driver._host],
                          self.driver.get_available_nodes())
         self.assertTrue(self.driver.get_host_ip_addr())
 
     def test_the_engine_is_down(self):
-        self.lifecycle.instance_uuids.side_effect = errors.EngineTimeout('x')
+        self.lifecycle.instances.side_effect = errors.EngineTimeout('x')
         with self.assertRaises(exception.VirtDriverNotReady):
             self.driver.list_instance_uuids()
         self.lifecycle.pause.side_effect = errors.EngineUnavailable('gone')

@@ -383,8 +383,24 @@ class TestPower(LifecycleCase):
         self.assertEqual('running',
                          self.lifecycle.inspect(self.instance).status)
 
+    def test_what_is_done_already_is_no_error(self):
+        for act, status in ((self.lifecycle.unpause, 'running'),
+                            (self.lifecycle.pause, 'paused')):
+            for found in ('running', 'paused'):
+                self.engine.states['id2'] = {'status': found}
+                self.engine.failures = {
+                    act.__name__: [errors.EngineError('no')]}
+                if found == status:
+                    act(self.instance)
+                else:
+                    self.assertRaises(errors.EngineError, act, self.instance)
+        self.engine.failures = {'pause': [errors.EngineTimeout('x')]}
+        with self.assertRaises(errors.EngineTimeout):
+            self.lifecycle.pause(self.instance)
+
     def test_all_servers_are_listed_with_one_call(self):
-        self.assertEqual([fakes.UUID], self.lifecycle.instance_uuids('c1'))
+        self.assertEqual({fakes.UUID: fakes.UUID},
+                         self.lifecycle.instances('c1'))
         self.assertEqual(['containers'], self.engine.calls)
 
     def test_the_console_is_the_end_of_the_log(self):
