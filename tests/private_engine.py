@@ -48,6 +48,8 @@ class PrivateEngine:
         self.socket = self.directory / 's'
         self.root = self.directory / 'data'
         self._options = options
+        #: The data root is a file system of the test's own.
+        self._root_is_given = False
         self._daemon: subprocess.Popen[bytes] | None = None
 
     @property
@@ -57,6 +59,8 @@ class PrivateEngine:
 
     def start(self) -> None:
         """It answers afterwards."""
+        if self._daemon is None and not (self.directory / 'log').exists():
+            self._root_is_given = self.root.is_mount()
         # What a killed Engine leaves and a new one stumbles over.
         for path in (self.directory / 'pid',
                      self.directory / 'run/containerd/containerd.pid'):
@@ -127,9 +131,9 @@ class PrivateEngine:
     def _unmount(self) -> None:
         mounted = [part.mountpoint for part in psutil.disk_partitions(all=True)
                    if Path(part.mountpoint).is_relative_to(self.directory)]
-        # The innermost first. The data root itself may be a test's mount.
+        # The innermost first. An Engine mounts its data root upon itself.
         for path in sorted(mounted, key=len, reverse=True):
-            if Path(path) != self.root:
+            if Path(path) != self.root or not self._root_is_given:
                 subprocess.run(['umount', '--lazy', path], check=True)
 
 

@@ -100,6 +100,8 @@ class ApiCase(integrated_helpers._IntegratedTestBase):
     REQUIRES_LOCKING = False
     CAST_AS_CALL = False
     ADMIN_API = True
+    #: Of an Engine of the test's own; None is this machine's.
+    endpoint = None
     api_major_version = 'v2.1'
     microversion = 'latest'
 
@@ -107,18 +109,21 @@ class ApiCase(integrated_helpers._IntegratedTestBase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.files = Path(directory.name)
-        self.engine = conservation.engine()
-        watch = conservation.Watch(self.files, HOST)
+        self.engine = conservation.engine(self.endpoint)
         # Nova's base class has dropped our attributes when these run. The
         # last one keeps a test that failed from failing all that follow.
         self.addCleanup(remove_containers, self.engine)
-        self.addCleanup(lambda: self.assertEqual([], watch.end()))
+        self.watch_containers()
         self.addCleanup(self.check_nothing_is_left, self.engine, self.files)
         self.addCleanup(remove_images, self.engine)
         super().setUp()
         # What a failed test leaves ends before the services do.
         self.addCleanup(self.delete_all, self.api)
         self.glance.add(IMAGE_ID, container_images.busybox())
+
+    def watch_containers(self):
+        watch = conservation.Watch(self.files, HOST)
+        self.addCleanup(lambda: self.assertEqual([], watch.end()))
 
     # -- the cloud ----------------------------------------------------------
 
@@ -130,6 +135,8 @@ class ApiCase(integrated_helpers._IntegratedTestBase):
     def _setup_compute_service(self):
         self.flags(compute_driver='docker.DockerDriver')
         self.flags(files_path=str(self.files), group='docker')
+        if self.endpoint:
+            self.flags(endpoint=self.endpoint, group='docker')
         self.flags(disk_poll_interval=1, group='docker')
         self.flags(health_min_interval=1, group='docker')
         self.flags(shutdown_timeout=10)
