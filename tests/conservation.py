@@ -29,7 +29,6 @@ from typing import Any
 
 import docker
 import docker.errors
-import psutil
 
 from lab import layout as lab_layout
 from nova_docker_driver import names
@@ -94,14 +93,13 @@ class Balance:
     def _now(self) -> set[str]:
         with contextlib.closing(engine(self._endpoint)) as client:
             volumes = client.volumes()['Volumes'] or ()
+        # The Engine unmounts a namespace at once; its file goes later.
+        mounted = [line.split()[1] for line
+                   in Path('/proc/mounts').read_text().splitlines()]
         return {
             *(f'volume {volume["Name"]}' for volume in volumes),
-            *(f'namespace {path.name}' for path
-              in Path('/var/run/docker/netns').glob('*')),
-            *(f'mount {part.mountpoint}' for part
-              in psutil.disk_partitions(all=True)
-              if part.mountpoint.endswith('/root')
-              and '/docker/' not in part.mountpoint.removesuffix('/root'))}
+            *(f'mount {path}' for path in mounted
+              if '/netns/' in path or path.endswith('/root'))}
 
 
 def _switch_ports() -> list[str]:
