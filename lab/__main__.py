@@ -10,16 +10,19 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""``tools/lab``: up, down, status, env, logs, restart."""
+"""``tools/lab``: up, down, status, env, logs, restart,
+console."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import subprocess
 import sys
 import time
 
 from lab import cloud
+from lab import console
 from lab import layout as lab_layout
 
 
@@ -63,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     restart = verbs.add_parser('restart', help='restart single services')
     restart.add_argument('service', nargs='+')
     restart.set_defaults(verb=_restart)
+
+    shown = verbs.add_parser('console',
+                             help='a server\'s console in a browser')
+    shown.add_argument('server')
+    shown.add_argument('--user', default='demo', choices=('admin', 'demo'))
+    shown.set_defaults(verb=_console)
     return parser
 
 
@@ -113,6 +122,12 @@ def _logs(lab: cloud.Cloud, options: argparse.Namespace) -> None:
         return
     subprocess.run(['tail', '-n', str(options.lines),
                     str(directory / f'{options.service}.log')], check=False)
+
+
+def _console(lab: cloud.Cloud, options: argparse.Namespace) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        console.serve(lab.layout, options.server, options.user,
+                      lambda line: print(line, flush=True))
 
 
 def _restart(lab: cloud.Cloud, options: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ import io
 from pathlib import Path
 import sys
 
+from oslo_config import cfg
 from oslo_config import generator
 
 from lab import metadefs
@@ -29,7 +30,7 @@ SAMPLE = SOURCE / 'etc/nova/docker.conf.sample'
 def sample() -> str:
     """The sample of the section [docker] of nova.conf."""
     output = io.StringIO()
-    conf = generator.cfg.ConfigOpts()
+    conf = cfg.ConfigOpts()
     generator.register_cli_opts(conf)
     conf(['--namespace', 'nova_docker_driver', '--wrap-width', '79'],
          default_config_files=[])

@@ -95,4 +95,3 @@ def write() -> None:
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     for name, content in namespaces().items():
         (DIRECTORY / name).write_text(json.dumps(content, indent=4) + '\n')
-

@@ -212,8 +212,7 @@ Related options:
         help="""
 The devices of this host that flavors can give to containers, by alias.
 
-A device is given to any number of containers; one that must not be shared
-belongs to Nova's PCI tracker.
+A device is given to any number of containers.
 
 Possible values:
 

@@ -25,27 +25,61 @@ def _table(head, rows):
     return '\n'.join(lines) + '\n'
 
 
+def _honoured(schema, of_images):
+    """Each key and the keys below it: what it is, and who may say it."""
+    for key, entry in schema['properties'].items():
+        image = ('' if key in of_images else
+                 ' *Not a property of an image.*')
+        yield f'``{key}``', entry['description'] + image
+        for below, more in entry.get('properties', {}).items():
+            if 'description' in more:
+                yield f'``{key}.{below}``', more['description']
+
+
+def _matrix(path):
+    import yaml
+    rows = yaml.safe_load(path.read_text())
+    lines = ['.. list-table::', '   :header-rows: 1',
+             '   :widths: 40 12 48', '',
+             '   * - feature', '     - status', '     - how, or why not']
+    for row in rows:
+        lines += [f'   * - {row["title"]} (``{row["feature"]}``)',
+                  f'     - {row["status"]}', f'     - {row["reason"]}']
+    complete = sum(row['status'] == 'complete' for row in rows)
+    partial = sum(row['status'] == 'partial' for row in rows)
+    return (f'{complete} of {len(rows)} are complete, {partial} partial.\n\n'
+            + '\n'.join(lines).replace('quota:disk_*', '``quota:disk_*``')
+            + '\n')
+
+
 def _write_tables():
     import json
     from pathlib import Path
 
     from nova_docker_driver import composekeys
+    from nova_docker_driver import specvalues
+    from nova_docker_driver import userspec
     root = Path(composekeys.__file__).parent
     schema = json.loads((root / 'container_spec.schema.json').read_text())
     target = Path(__file__).parent / '_generated'
     target.mkdir(exist_ok=True)
     for name, head, rows in (
             ('honoured', ('key', 'meaning'), (
-                (f'``{key}``', entry['description'])
-                for key, entry in schema['properties'].items())),
+                _honoured(schema, set(schema['properties'])
+                          - userspec.NOT_OF_IMAGES))),
             ('operators', ('key', 'granted by'), (
-                (f'``{key}``', text)
+                (f'``{key}``', text or 'nobody: it would weaken the '
+                 'isolation of the host and its servers')
                 for key, text in composekeys.OPERATORS.items())),
             ('elsewhere', ('key', 'instead'), (
                 (f'``{key}``', text)
                 for key, text in composekeys.ELSEWHERE.items()))):
         text = _table(head, rows).replace('quota:disk_*', '``quota:disk_*``')
         (target / f'{name}.txt').write_text(text)
+    (target / 'sysctls.txt').write_text(''.join(
+        f'* ``{name}``\n' for name in sorted(specvalues.SAFE_SYSCTLS)))
+    (target / 'matrix.txt').write_text(_matrix(
+        Path(__file__).with_name('support-matrix.yaml')))
 
 
 _write_tables()

@@ -117,4 +117,3 @@ class TestConformance(test_virt_drivers._VirtDriverTestCase, test.TestCase):
             test_virt_drivers._VirtDriverTestCase) if name.startswith('test')}
         self.assertGreater(len(theirs), 60)
         self.assertLessEqual(theirs, set(dir(self)))
-
