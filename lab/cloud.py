@@ -87,7 +87,11 @@ class Cloud:
         return stopped
 
     def purge(self) -> None:
-        """Ends everything and removes every file of the lab."""
+        """Ends everything and removes all that the lab made."""
+        if engine.answers():
+            # It may be another one's Engine, which stays.
+            engine.remove_containers([host.nova_name for host
+                                      in self.layout.hosts])
         self.down()
         shutil.rmtree(self.layout.root, ignore_errors=True)
 

@@ -422,6 +422,7 @@ def sandbox(instance_uuid: str, hostname: str, image: str,
         # One process runs here, but the runtime's own threads count before
         # it begins; with a limit of 4, starts failed now and then.
         memory=16 * models.MIB, nano_cpus=10**8, pids_limit=64,
+        ulimits=(models.Ulimit('nofile', 64, 64),),
         security_opt=('no-new-privileges:true',), read_only=True,
         sysctls={**(sysctls or {}),
                  # Without these the namespace refuses IPv6 addresses.

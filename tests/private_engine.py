@@ -108,6 +108,16 @@ class PrivateEngine:
         if with_containers:
             self._unmount()
 
+    def hang(self) -> None:
+        """It answers nobody, and refuses nobody, until ``go_on``."""
+        assert self._daemon is not None
+        self._daemon.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """It answers again."""
+        if self._daemon is not None:
+            self._daemon.send_signal(signal.SIGCONT)
+
     def terminate(self) -> None:
         """It has ended in order, and its containers with it."""
         if self._daemon is not None:

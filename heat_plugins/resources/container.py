@@ -221,10 +221,6 @@ class Container(server.Server):
             'attr': 'status', 'expected': 'ACTIVE',
             'current': self.client_plugin().get_status(found)}])
 
-    def handle_suspend(self) -> None:
-        # Nova would answer, and then nothing would happen until a timeout.
-        raise exception.NotSupported(feature=_('Suspending a container'))
-
     def _resolve_attribute(self, name: str) -> Any:
         if self.resource_id is None or name not in schemas.ATTRIBUTES:
             return super()._resolve_attribute(name)

@@ -101,6 +101,21 @@ class TestAway(EngineCase):
         self._wait_for_server_parameter(server, {'status': 'ACTIVE'})
         self.assertTrue(self.running(server))
 
+    def test_an_engine_that_hangs_holds_nobody_up(self):
+        server = self.boot()
+        self.private.hang()
+        self.addCleanup(self.private.go_on)
+        self.until(lambda: self.service()[0] == 'disabled')
+        driver = self.compute.manager.driver
+        began = time.monotonic()
+        for _ in range(20):
+            with self.assertRaises(exception.VirtDriverNotReady):
+                driver.list_instance_uuids()
+        self.assertLess(time.monotonic() - began, 5)
+        self.private.go_on()
+        self.until(lambda: self.service() == ('enabled', ''))
+        self.assertTrue(self.running(server))
+
     def test_an_operators_word_stands(self):
         service = self.admin_api.get_service_id('nova-compute')
         self.admin_api.put_service(service, {

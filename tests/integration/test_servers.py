@@ -12,6 +12,12 @@
 
 """Servers through Nova's API."""
 
+import ipaddress
+import subprocess
+
+import psutil
+
+from lab import cloud
 from lab import container_images
 from tests.integration import base
 
@@ -243,3 +249,28 @@ class TestConcurrency(base.LabCase):
         for server in servers:
             self.wait(server, 'ACTIVE')
         self.assertEqual(4, len({self.address(s) for s in servers}))
+
+
+class TestLab(base.LabCase):
+
+    def test_it_listens_on_loopback_only(self):
+        """All but the switch's tunnel, which carries no other host here."""
+        ours = {process.pid for found in cloud.Cloud(
+            self.layout).processes.running().values() for process in found}
+        listeners = [found for found in psutil.net_connections('inet')
+                     if found.pid in ours and found.status == 'LISTEN']
+        self.assertGreater(len(listeners), 8)
+        self.assertEqual([], [
+            found.laddr for found in listeners
+            if not ipaddress.ip_address(found.laddr.ip).is_loopback])
+
+    def test_what_a_client_needs_is_printed(self):
+        for user in ('admin', 'demo'):
+            printed = subprocess.run(
+                [str(self.layout.source / 'tools/lab'), 'env', user],
+                capture_output=True, text=True, check=True).stdout
+            answer = subprocess.run(
+                ['sh', '-c', f'{printed}\n{self.layout.bin}/openstack '
+                 'server list -f value'], capture_output=True, text=True,
+                env={'PATH': '/usr/bin:/bin'})
+            self.assertEqual(0, answer.returncode, answer.stderr)

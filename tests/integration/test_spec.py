@@ -18,6 +18,7 @@ import uuid
 import yaml
 
 from lab import metadefs
+from nova_docker_driver import hardening
 from tests.integration import base
 
 DOCUMENT = {
@@ -103,6 +104,20 @@ class TestSpecification(base.LabCase):
         # The first privileged port needs no capability then.
         self.assertEqual(0, self.inside(
             server, 'sh', '-c', 'httpd -p 80 -h /tmp')[0])
+
+    def test_the_benchmark_for_docker(self):
+        """Both containers of a server with a port."""
+        server = self.boot()
+        options = ' '.join(self.engine.info()['SecurityOptions'])
+        lacking = [text for name, text in (
+            ('apparmor', '5.1 no AppArmor profile'),
+            ('selinux', '5.2 no SELinux label')) if name not in options]
+        self.assertEqual(
+            [*lacking, '5.12 a writable root', '5.26 no health check'],
+            hardening.warnings_of(self.container(server)))
+        self.assertEqual(
+            [*lacking, '5.26 no health check'],
+            hardening.warnings_of(self.container(server, '-sandbox')))
 
     def test_secrets_stay_out_of_all_logs(self):
         canary = f'canary{uuid.uuid4().hex}'

@@ -14,6 +14,7 @@
 
 import subprocess
 import sys
+import uuid
 
 from tests.integration import base
 
@@ -31,6 +32,10 @@ resources:
       networks: [{network: private}]
       metadata: {mine: {get_param: greeting}}
       environment: {GREETING: {get_param: greeting}}
+      name: named-by-its-template
+      entrypoint: [/bin/env, FROM=entrypoint]
+      working_dir: /tmp
+      user: "1000:1001"
       command: %s
       wait_for: %s
 outputs:
@@ -39,6 +44,7 @@ outputs:
   status: {value: {get_attr: [c, status]}}
   logs: {value: {get_attr: [c, logs]}}
   exit_code: {value: {get_attr: [c, exit_code]}}
+  addresses: {value: {get_attr: [c, addresses]}}
 """
 LASTING = '[sh, -c, "trap exit TERM; echo $GREETING; sleep 600 & wait"]'
 
@@ -73,6 +79,14 @@ class TestStacks(base.LabCase):
         self.assertEqual('ACTIVE', outputs['status'])
         self.assertEqual(self.address(server), outputs['ip'])
         self.assertIn('one', outputs['logs'])
+        self.assertEqual('named-by-its-template', server.name)
+        self.assertEqual([outputs['ip']], [
+            port['addr'] for port in outputs['addresses']['private']])
+        inside = self.inside(server, 'sh', '-c', 'pid=$(pidof sleep); '
+                             'cat /proc/$pid/environ; readlink '
+                             '/proc/$pid/cwd; id')[1]
+        for part in ('FROM=entrypoint', '/tmp', 'uid=1000 gid=1001'):
+            self.assertIn(part, inside)
         first = self.container(server)['Id']
 
         self.tenant.orchestration.update_stack(
@@ -87,14 +101,28 @@ class TestStacks(base.LabCase):
         self.assertEqual('two', metadata['mine'])
         self.assertIn('heat:resource_uuid', metadata)
 
+        for action in ('suspend', 'resume'):
+            getattr(self.tenant.orchestration, f'{action}_stack')(stack_id)
+            self.finish(stack_id, action.upper())
+            self.assertEqual(action == 'suspend',
+                             self.container(server)['State']['Paused'])
+
         self.tenant.orchestration.check_stack(stack_id)
         self.finish(stack_id, 'CHECK')
+        self.engine.kill(f'nova-{server.id}')
+        self.wait(server, 'SHUTOFF')
+        self.tenant.orchestration.check_stack(stack_id)
+        stack, _ = self.finish(stack_id, 'CHECK', 'FAILED')
+        self.assertIn('SHUTOFF', stack.status_reason)
 
     def test_a_container_that_ends_early_fails_the_stack_at_once(self):
         stack_id = self.create_stack(TEMPLATE % (
             '[sh, -c, "echo last words; exit 3"]', 'running'))
         stack, _ = self.finish(stack_id, 'CREATE', 'FAILED')
         self.assertIn('exit code 3', stack.status_reason)
+        self.assertIn('last words', stack.status_reason)
+        # Not tried again: Heat would make another server for that.
+        self.assertEqual(1, len(list(self.tenant.compute.servers())))
 
     def test_a_job(self):
         stack_id = self.create_stack(TEMPLATE % (
@@ -114,6 +142,25 @@ class TestStacks(base.LabCase):
                 ('healthy', 'healthcheck'), ('ready', 'wait_for')):
             with self.assertRaisesRegex(Exception, reason):
                 self.create_stack(TEMPLATE % (LASTING, change))
+
+    def test_secrets_of_a_stack_stay_out_of_all_logs(self):
+        canary = f'canary{uuid.uuid4().hex}'
+        lasting = '[sh, -c, "trap exit TERM; sleep 600 & wait"]'
+        for command, outcome in ((lasting, 'COMPLETE'),
+                                 ('[sh, -c, "exit 3"]', 'FAILED')):
+            template = TEMPLATE % (command, 'running')
+            stack_id = self.create_stack(
+                template.replace('default: one', f'default: {canary}')
+                # Metadata are no secret.
+                .replace('{mine: {get_param: greeting}}', '{}'))
+            stack, _ = self.finish(stack_id, 'CREATE', outcome)
+            self.assertNotIn(canary, stack.status_reason)
+            self.tenant.orchestration.delete_stack(stack_id)
+            self.until(lambda: not list(self.tenant.orchestration.stacks()),
+                       'it is gone')
+        found = {path.name for path in self.layout.logs.rglob('*.log*')
+                 if canary in path.read_text(errors='replace')}
+        self.assertEqual(set(), found)
 
 
 class TestDemo(base.LabCase):

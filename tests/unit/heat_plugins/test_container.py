@@ -228,11 +228,14 @@ class TestContainer(common.HeatTestCase):
         self.run_task(web.check)
         self.assertEqual((web.CHECK, web.COMPLETE), web.state)
 
-    def test_suspending_is_refused_at_once(self):
+    def test_suspend_and_resume(self):
         web = self.created()
-        error = self.assertRaises(exception.ResourceFailure, self.run_task,
-                                  web.suspend)
-        self.assertIn('Suspending', str(error))
+        for act, status in (('suspend', 'SUSPENDED'), ('resume', 'ACTIVE')):
+            def change(status=status):
+                self.server.status = status
+            getattr(self.server, act).side_effect = change
+            self.run_task(getattr(web, act))
+            self.assertEqual((act.upper(), web.COMPLETE), web.state)
 
     def test_attributes(self):
         web = self.created()

@@ -12,7 +12,9 @@
 
 """The lab's own parts that need no cloud."""
 
+import os
 from pathlib import Path
+import signal
 import sys
 import tempfile
 import time
@@ -23,6 +25,7 @@ from lab import cloud
 from lab import configuration
 from lab import container_images
 from lab import engine
+from lab import kernel
 from lab import layout as lab_layout
 from lab import processes
 from lab import services
@@ -153,3 +156,60 @@ class TestImages(LabCase):
 
     def test_an_archive_is_the_same_each_time(self):
         self.assertEqual(container_images.web(), container_images.web())
+
+
+class TestStart(LabCase):
+    """What a service that does not come up leads to."""
+
+    def setUp(self):
+        super().setUp()
+        self.said = []
+        self.cloud = cloud.Cloud(self.layout, self.said.append)
+        self.addCleanup(self.cloud.processes.stop)
+        for name in ('_clear_leftovers', '_after_start'):
+            patch = mock.patch.object(self.cloud, name)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def service(self, name, command, ready=lambda: True, **more):
+        return services.Service(name, command, ready, **more)
+
+    def test_one_that_ends_names_its_log(self):
+        with self.assertRaisesRegex(
+                cloud.LabError, f'broken has ended.*{self.layout.logs}'):
+            self.cloud._start([self.service('broken', ('false',),
+                                            lambda: False)])
+
+    def test_one_that_never_answers_names_its_log(self):
+        with self.assertRaisesRegex(cloud.LabError,
+                                    'silent was not ready.*silent.log'):
+            self.cloud._start([self.service(
+                'silent', ('sleep', '60'), lambda: False, patience=0.3)])
+
+    def test_what_is_missing_is_started_and_what_runs_stays(self):
+        both = [self.service('one', ('sleep', '60')),
+                self.service('two', ('sleep', '60'), after=('one',))]
+        self.cloud._start(both)
+        pids = self.pids()
+        os.kill(pids['two'], signal.SIGKILL)
+        os.waitpid(pids['two'], 0)
+        self.cloud._start(both)
+        self.assertEqual(pids['one'], self.pids()['one'])
+        self.assertNotEqual(pids['two'], self.pids()['two'])
+        self.assertRegex('\n'.join(self.said), r's  one \(took')
+
+    def pids(self):
+        return {name: found[0].pid for name, found
+                in self.cloud.processes.running().items()}
+
+
+class TestKernel(unittest.TestCase):
+
+    def test_the_kernels_datapath_where_there_is_one(self):
+        for there, datapath in ((True, 'system'), (False, 'netdev')):
+            kernel.datapath.cache_clear()
+            with mock.patch.object(kernel, '_MODULE') as module, \
+                    mock.patch.object(kernel.subprocess, 'run'):
+                module.exists.return_value = there
+                self.assertEqual(datapath, kernel.datapath())
+        kernel.datapath.cache_clear()

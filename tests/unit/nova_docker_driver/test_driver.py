@@ -26,6 +26,7 @@ import os_vif
 import nova_docker_driver
 from nova_docker_driver import availability
 from nova_docker_driver import consoles
+from nova_docker_driver import disk
 from nova_docker_driver import driver
 from nova_docker_driver import errors
 from nova_docker_driver import events
@@ -185,6 +186,17 @@ class TestFacade(unittest.TestCase):
             service.return_value.start.assert_called_once()
             service.return_value.stop.assert_called_once()
         self.driver.cleanup_host('c7')
+
+    def test_disks_are_watched_unless_the_operator_says_none(self):
+        def kinds():
+            return [type(service) for service
+                    in self.driver._build_services('c7')]
+        self.driver._hostinfo.read('c7')
+        self.assertIn(disk.Watcher, kinds())
+        driver.CONF.set_override('disk_enforcement', 'none', 'docker')
+        self.addCleanup(driver.CONF.clear_override, 'disk_enforcement',
+                        'docker')
+        self.assertNotIn(disk.Watcher, kinds())
 
     def test_the_engine_is_awaited(self):
         self.engine.failures = {'facts': [errors.EngineUnavailable('no')]}

@@ -25,6 +25,7 @@ from nova_docker_driver import hostmodels
 from nova_docker_driver import inventory
 from nova_docker_driver import models
 from nova_docker_driver import names
+from nova_docker_driver import spec
 from tests.unit.nova_docker_driver import fakes
 from tests.unit.nova_docker_driver import test_lifecycle
 
@@ -177,6 +178,69 @@ class TestHardening(unittest.TestCase):
                 'version 1', 'No swap limit')):
             self.assertIn(words, found[number])
         self.assertEqual(10, len(found))
+        found = [str(finding) for finding in hardening.findings(
+            fakes.policy(allowed_runtimes=('runsc',),
+                         seccomp_profiles={'audit': '{}'},
+                         apparmor_profiles=('mine',),
+                         max_ulimits={'nofile': -1}, disks_watched=False),
+            engine())]
+        for words in ('runsc', 'audit', 'mine', 'max_ulimits',
+                      'disk_enforcement'):
+            self.assertIn(words, ' '.join(found[:5]))
+
+
+class TestBenchmark(unittest.TestCase):
+    """Each row of the check can fail."""
+
+    def container(self, **changes):
+        host = enginedocs.container_config(spec.build(spec.Inputs(
+            fakes.UUID, 'web', 64, 0, 1, {},
+            models.EngineImage('sha256:1', command=('sh',)),
+            models.TenantSpec(read_only=True), fakes.policy(
+                allowed_caps=spec.BASELINE_CAPS))))['HostConfig']
+        host.update(Binds=None, PortBindings={}, PidMode='', UTSMode='',
+                    CgroupParent='', Devices=[], UsernsMode='')
+        host.update({key: value for key, value in changes.items()
+                     if key not in ('AppArmorProfile', 'Config')})
+        return {'HostConfig': host, 'AppArmorProfile': changes.get(
+            'AppArmorProfile', 'docker-default'), 'Config': changes.get(
+                'Config', {'Healthcheck': {'Test': ['CMD', 'x']}})}
+
+    def numbers(self, **changes):
+        return {line.split()[0] for line in hardening.warnings_of(
+            self.container(**changes))} - {'5.2'}
+
+    def test_a_container_of_ours_where_the_host_has_all(self):
+        self.assertEqual(set(), self.numbers())
+
+    def test_every_row(self):
+        bind = {'Source': '/x', 'ReadOnly': True}
+        for number, changes in (
+                ('5.1', {'AppArmorProfile': ''}),
+                ('5.1', {'AppArmorProfile': 'unconfined'}),
+                ('5.3', {'CapAdd': ['SYS_ADMIN']}), ('5.3', {'CapDrop': []}),
+                ('5.4', {'Privileged': True}), ('5.5', {'Binds': ['/:/x']}),
+                ('5.5', {'Mounts': [{**bind, 'ReadOnly': False}]}),
+                ('5.9', {'NetworkMode': 'host'}), ('5.10', {'Memory': 0}),
+                ('5.11', {'NanoCpus': 0, 'CpuShares': 0}),
+                ('5.12', {'ReadonlyRootfs': False}),
+                ('5.13', {'PortBindings': {'1/tcp': []}}),
+                ('5.14', {'RestartPolicy': {'Name': 'always'}}),
+                ('5.15', {'PidMode': 'host'}), ('5.16', {'IpcMode': 'host'}),
+                ('5.17', {'Devices': ['x']}), ('5.18', {'Ulimits': []}),
+                ('5.19', {'Mounts': [{**bind, 'BindOptions': {
+                    'Propagation': 'rshared'}}]}),
+                ('5.20', {'UTSMode': 'host'}),
+                ('5.21', {'SecurityOpt': ['no-new-privileges:true',
+                                          'seccomp=unconfined']}),
+                ('5.24', {'CgroupParent': '/x'}),
+                ('5.25', {'SecurityOpt': []}),
+                ('5.26', {'Config': {}}), ('5.28', {'PidsLimit': 0}),
+                ('5.29', {'NetworkMode': 'bridge'}),
+                ('5.30', {'UsernsMode': 'host'}),
+                ('5.31', {'Mounts': [{**bind,
+                                      'Source': '/run/docker.sock'}]})):
+            self.assertEqual({number}, self.numbers(**changes), changes)
 
 
 class TestErrors(unittest.TestCase):
