@@ -320,12 +320,15 @@ def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
 def policy(conf: cfg.ConfigOpts, host: str,
            facts: hostmodels.EngineFacts | None = None,
            gpus: tuple[str, ...] = (),
-           shared_cpus: frozenset[int] = frozenset()) -> models.Policy:
+           shared_cpus: frozenset[int] = frozenset(),
+           pci_files: Mapping[str, tuple[str, ...]] | None = None
+           ) -> models.Policy:
     """The operator's bounds, read now.
 
     :param facts: of the host's Engine, for what only it can bound
     :param gpus: of the host, by identity
     :param shared_cpus: of the host; empty for all
+    :param pci_files: of the host's devices, by address
     :raises Unsupported: if a profile cannot be read
     """
     options = conf.docker
@@ -346,6 +349,7 @@ def policy(conf: cfg.ConfigOpts, host: str,
         gpus=gpus,
         disk_quota=facts is not None and facts.disk_quota,
         disk_device=facts.disk_device if facts is not None else '',
+        pci_files=pci_files or {},
         disks_watched=options.disk_enforcement == WATCH,
         shared_cpus=shared_cpus,
         stop_timeout=conf.shutdown_timeout,

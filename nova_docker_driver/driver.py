@@ -390,7 +390,9 @@ class DockerDriver(virt_driver.ComputeDriver):
 
     def _policy(self) -> models.Policy:
         return conf.policy(CONF, self._host, self._hostinfo.engine_facts(),
-                           hostinfo.gpus(), hostinfo.shared_cpus())
+                           hostinfo.gpus(), hostinfo.shared_cpus(),
+                           {device.address: device.files for device
+                            in self._hostinfo.pci_devices})
 
 
 def _vifs(network_info: NetworkInfo | None) -> Sequence[network_model.VIF]:

@@ -27,6 +27,7 @@ import psutil
 from nova_docker_driver import engine
 from nova_docker_driver import hostmodels
 from nova_docker_driver import models
+from nova_docker_driver import pcidevices
 
 _GIB = 1024 ** 3
 
@@ -48,6 +49,8 @@ class HostInfo:
         self._facts: hostmodels.EngineFacts | None = None
         # They change with a restart of the host only.
         self._nodes = _nodes()
+        # Nova's own tracker looks at them once, when the service starts.
+        self.pci_devices = pcidevices.found()
         self._read_at = 0.0
 
     def read(self, hostname: str) -> hostmodels.HostFacts:
@@ -69,7 +72,8 @@ class HostInfo:
             shared_cpus=shared_cpus(),
             dedicated_cpus=frozenset(
                 hardware.get_cpu_dedicated_set() or ()),
-            cpu_flags=_cpu_flags(), nodes=self._nodes, gpus=gpus())
+            cpu_flags=_cpu_flags(), nodes=self._nodes, gpus=gpus(),
+            pci_devices=self.pci_devices)
 
     def engine_facts(self) -> hostmodels.EngineFacts:
         """What the Engine says about itself, at most a minute old.

@@ -53,6 +53,23 @@ class NumaNode:
 
 
 @dataclasses.dataclass(frozen=True)
+class PciDevice:
+    """A PCI device, and what its driver offers below /dev."""
+
+    #: As in ``0000:3b:00.0``.
+    address: str
+    vendor_id: str
+    product_id: str
+    #: type-PCI, type-PF or type-VF
+    kind: str
+    #: The address of a virtual function's physical one.
+    parent: str
+    numa_node: int | None
+    #: Paths; none if the host has no driver for it.
+    files: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class HostFacts:
     """What a compute host has, as its operating system and Engine say."""
 
@@ -74,3 +91,4 @@ class HostFacts:
     nodes: tuple[NumaNode, ...] = ()
     #: Identities, as in ``GPU-5fd4...``.
     gpus: tuple[str, ...] = ()
+    pci_devices: tuple[PciDevice, ...] = ()

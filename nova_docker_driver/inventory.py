@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import json
+import re
 from typing import Any
 
 from nova import objects
@@ -52,7 +53,21 @@ def resources(facts: hostmodels.HostFacts) -> dict[str, Any]:
             fields.Architecture.canonicalize(facts.architecture),
             fields.HVType.DOCKER, fields.VMMode.EXE)],
         'numa_topology': numa_topology(facts)._to_json(),
+        'pci_passthrough_devices': json.dumps([
+            _pci(device) for device in facts.pci_devices]),
     }
+
+
+def _pci(device: hostmodels.PciDevice) -> dict[str, Any]:
+    """A device as Nova's PCI tracker wants it."""
+    found = {
+        'dev_id': f'pci_{re.sub("[:.]", "_", device.address)}',
+        'address': device.address, 'vendor_id': device.vendor_id,
+        'product_id': device.product_id, 'dev_type': device.kind,
+        'numa_node': device.numa_node, 'status': 'available',
+        'label': f'label_{device.vendor_id}_{device.product_id}'}
+    return {**found, **({'parent_addr': device.parent}
+                        if device.parent else {})}
 
 
 def numa_topology(facts: hostmodels.HostFacts) -> objects.NUMATopology:

@@ -146,6 +146,9 @@ class Policy:
     gpus: tuple[str, ...] = ()
     #: The device that holds the Engine's files, for limits of its rate.
     disk_device: str = ''
+    #: Address of a PCI device to its files below /dev.
+    pci_files: Mapping[str, tuple[str, ...]] = dataclasses.field(
+        default_factory=dict)
     #: Servers that outgrow their disk are stopped.
     disks_watched: bool = True
     #: The CPUs for servers that have none of their own; empty for all.

@@ -120,8 +120,17 @@ def inputs(instance: objects.Instance, image: models.EngineImage,
         vcpus=flavor.vcpus, extra_specs=dict(flavor.extra_specs or {}),
         image=image, tenant=tenant, policy=policy, sandbox=box,
         mounts=mounts, disk_gib=flavor.root_gb,
+        pci_addresses=_pci_addresses(instance),
         pinned_cpus=frozenset(
             cpu for cell in cells
             for cpu in (cell.cpu_pinning or {}).values()),
         memory_nodes=frozenset(
             cell.id for cell in cells if cell.cpu_pinning))
+
+
+def _pci_addresses(instance: objects.Instance) -> tuple[str, ...]:
+    """The devices that the flavor asks for; a port's are the network's."""
+    if 'pci_devices' not in instance or not instance.pci_devices:
+        return ()
+    return tuple(device.address for device in instance.get_pci_devices(
+        source=objects.InstancePCIRequest.FLAVOR_ALIAS))

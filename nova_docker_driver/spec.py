@@ -64,6 +64,8 @@ class Inputs:
     mounts: tuple[models.Mount, ...] = ()
     #: Nova's own name of the server.
     name: str = ''
+    #: Addresses of the PCI devices that Nova gave to the server.
+    pci_addresses: tuple[str, ...] = ()
     #: Of the root file system.
     disk_gib: int = 0
     #: The host's CPUs and memory nodes that are the server's alone.
@@ -97,12 +99,12 @@ def _with_digest(spec: models.ContainerSpec) -> models.ContainerSpec:
 
 
 def digest(spec: models.ContainerSpec) -> str:
-    """Equal for equal containers, whichever network and GPUs they have.
+    """Equal for equal containers, whichever network and devices they have.
 
     Those are the host's, and others on another one.
     """
     fields = dataclasses.asdict(spec)
-    del fields['network_mode'], fields['gpus']
+    del fields['network_mode'], fields['gpus'], fields['devices']
     fields['labels'] = {name: value for name, value in spec.labels.items()
                         if not names.is_reserved_label(name)}
     canonical = json.dumps(fields, sort_keys=True)
@@ -342,9 +344,23 @@ def _hardware(inputs: Inputs) -> dict[str, Any]:
         raise errors.Unsupported(
             f'flavor: docker:runtime: {given.runtime}: not in [docker] '
             'allowed_runtimes of this host')
-    return {'devices': tuple(policy.devices[name] for name in given.devices),
+    return {'devices': (*(policy.devices[name] for name in given.devices),
+                        *_pci_files(inputs)),
             'gpus': inputs.gpus, 'runtime': given.runtime,
             'userns_mode': 'host' if given.host_users else ''}
+
+
+def _pci_files(inputs: Inputs) -> list[str]:
+    """The files of the server's own PCI devices."""
+    found: list[str] = []
+    for address in inputs.pci_addresses:
+        files = inputs.policy.pci_files.get(address, ())
+        if not files:
+            raise errors.Unsupported(
+                f'The PCI device {address} has no files on this host: a '
+                'container uses it by its driver, which has to be there')
+        found += files
+    return found
 
 
 def _network(inputs: Inputs) -> dict[str, Any]:

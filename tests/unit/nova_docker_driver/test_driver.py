@@ -288,9 +288,9 @@ class TestLayering(unittest.TestCase):
         ('specvalues',),
         ('userspec', 'conf', 'hardening'),
         ('servers', 'engine'),
-        ('network', 'images', 'hostinfo', 'snapshot', 'health', 'disk',
-         'signals', 'consoles', 'availability', 'containers'),
-        ('sandbox',),
+        ('network', 'images', 'snapshot', 'health', 'disk', 'signals',
+         'consoles', 'availability', 'containers', 'pcidevices'),
+        ('sandbox', 'hostinfo'),
         ('lifecycle', 'guest', 'events'),
         ('driver', 'check'),
     )

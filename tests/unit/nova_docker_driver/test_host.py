@@ -13,9 +13,12 @@
 
 """What a host has, counted and told to placement."""
 
+import json
 from pathlib import Path
 import tempfile
 import unittest
+
+from nova import objects
 
 from nova_docker_driver import enginedocs
 from nova_docker_driver import errors
@@ -25,9 +28,13 @@ from nova_docker_driver import hostmodels
 from nova_docker_driver import inventory
 from nova_docker_driver import models
 from nova_docker_driver import names
+from nova_docker_driver import pcidevices
+from nova_docker_driver import servers
 from nova_docker_driver import spec
 from tests.unit.nova_docker_driver import fakes
 from tests.unit.nova_docker_driver import test_lifecycle
+
+REQUEST = '1b6e9f2c-0000-4000-8000-0000000000aa'
 
 GPUS = tuple(f'GPU-{number}' for number in range(3))
 
@@ -158,6 +165,100 @@ class TestGpus(test_lifecycle.LifecycleCase):
             with self.assertRaisesRegex(Exception, 'resources:PGPU'):
                 self.spawn_with(wanted, counted)
         self.assert_nothing_left()
+
+
+class TestPci(unittest.TestCase):
+    """Recorded from kernels; a machine without such devices runs it too."""
+
+    def setUp(self):
+        super().setUp()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.root = Path(directory.name) / 'bus'
+        self.devices = Path(directory.name) / 'devices'
+        self.root.mkdir()
+
+    def make(self, address, files=(), **attributes):
+        place = self.devices / address
+        place.mkdir(parents=True)
+        for name, text in {'vendor': '0x10de', 'device': '0x20f1',
+                           'numa_node': '-1', **attributes}.items():
+            (place / name).write_text(text + '\n')
+        for path, name in files:
+            (place / path).mkdir(parents=True)
+            (place / path / 'dev').write_text('226:0\n')
+            (place / path / 'uevent').write_text(
+                f'MAJOR=226\nDEVNAME={name}\n')
+        (self.root / address).symlink_to(place)
+        return place
+
+    def test_what_the_kernel_lists(self):
+        card = self.make('0000:3b:00.0', (
+            ('drm/card0', 'dri/card0'), ('drm/renderD128', 'dri/renderD128')),
+            numa_node='1', sriov_totalvfs='4')
+        function = self.make('0000:3b:00.1')
+        (function / 'physfn').symlink_to(card)
+        self.make('0000:00:1f.0')
+        plain, physical, virtual = pcidevices.found(self.root)
+        self.assertEqual(
+            ('type-PF', 1, ('/dev/dri/card0', '/dev/dri/renderD128')),
+            (physical.kind, physical.numa_node, physical.files))
+        self.assertEqual(('type-VF', '0000:3b:00.0', ()),
+                         (virtual.kind, virtual.parent, virtual.files))
+        self.assertEqual(('type-PCI', '10de', '20f1', None), (
+            plain.kind, plain.vendor_id, plain.product_id, plain.numa_node))
+
+    def test_a_bridge_has_not_what_is_below_it(self):
+        bridge = self.make('0000:00:01.0')
+        below = bridge / '0000:01:00.0'
+        (below / 'nvme/nvme0').mkdir(parents=True)
+        (below / 'vendor').write_text('0x144d')
+        (below / 'nvme/nvme0/dev').write_text('1:1')
+        (below / 'nvme/nvme0/uevent').write_text('DEVNAME=nvme0')
+        (self.root / '0000:01:00.0').symlink_to(below)
+        bridge, drive = pcidevices.found(self.root)
+        self.assertEqual(((), ('/dev/nvme0',)), (bridge.files, drive.files))
+
+    def test_novas_tracker_takes_them(self):
+        self.make('0000:3b:00.0', numa_node='1')
+        function = self.make('0000:3b:00.1')
+        (function / 'physfn').symlink_to(self.devices / '0000:3b:00.0')
+        told = json.loads(inventory.resources(host(
+            pci_devices=pcidevices.found(self.root)))[
+                'pci_passthrough_devices'])
+        for device in told:
+            made = objects.PciDevice.create(None, device)
+            self.assertEqual(device['address'], made.address)
+        self.assertEqual('0000:3b:00.0', told[1]['parent_addr'])
+
+    def test_a_server_gets_the_files(self):
+        policy = fakes.policy(pci_files={'0000:3b:00.0': ('/dev/dri/card0',),
+                                         '0000:3b:00.1': ()})
+
+        def devices(*addresses):
+            return spec.build(spec.Inputs(
+                fakes.UUID, 'web', 64, 0, 1, {},
+                models.EngineImage('sha256:1', command=('sh',)),
+                models.TenantSpec(), policy,
+                pci_addresses=addresses)).devices
+        self.assertEqual((), devices())
+        self.assertEqual(('/dev/dri/card0',), devices('0000:3b:00.0'))
+        for address in ('0000:3b:00.1', '0000:00:00.0'):
+            with self.assertRaisesRegex(errors.Unsupported, address):
+                devices(address)
+
+    def test_which_devices_are_the_servers(self):
+        instance = fakes.instance(
+            pci_requests=objects.InstancePCIRequests(requests=[
+                objects.InstancePCIRequest(
+                    request_id=REQUEST, alias_name='card', count=1,
+                    spec=[])]),
+            pci_devices=objects.PciDeviceList(objects=[
+                objects.PciDevice(address='0000:3b:00.0',
+                                  request_id=REQUEST)]))
+        self.assertEqual(('0000:3b:00.0',),
+                         servers._pci_addresses(instance))
+        self.assertEqual((), servers._pci_addresses(fakes.instance()))
 
 
 class TestHardening(unittest.TestCase):
