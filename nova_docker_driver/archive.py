@@ -90,6 +90,74 @@ def _hash(algorithm: str) -> Any:
             f'{algorithm[:32]}') from None
 
 
+def published(chunks: Iterable[bytes], settings: Mapping[str, Any]
+              ) -> Iterator[bytes]:
+    """An archive of the Engine's own with other settings in it.
+
+    What the Engine wrote for older ones is left out: it repeats the settings
+    that are replaced.
+
+    :param chunks: of an image that the Engine saves
+    :param settings: the ``config`` of the image's configuration
+    :raises InvalidImage: if that is no archive
+    """
+    publisher = _Publisher()
+    with tarfile.open(fileobj=cast(IO[bytes], _Source(chunks, None)),
+                      mode='r|') as archive:
+        for member in archive:
+            yield from publisher.take(archive, member)
+    yield from publisher.conclude(settings)
+
+
+class _Publisher:
+    """Passes layers on and remembers what describes them."""
+
+    def __init__(self) -> None:
+        self._documents: dict[str, bytes] = {}
+        #: A layer that is there already is a link to its first place.
+        self._links: dict[str, str] = {}
+
+    def take(self, archive: tarfile.TarFile, member: tarfile.TarInfo
+             ) -> Iterator[bytes]:
+        name = _safe_name(member)
+        if member.issym():
+            self._links[name] = posixpath.normpath(posixpath.join(
+                posixpath.dirname(name), member.linkname))
+        elif name == _MANIFEST or name.endswith('.json'):
+            self._documents[name] = _document(archive, member)
+        elif name.endswith('.tar') or name.startswith('blobs/'):
+            yield _header(name, member.size)
+            yield from _content(archive, member)
+            yield _padding(member.size)
+
+    def conclude(self, settings: Mapping[str, Any]) -> Iterator[bytes]:
+        entry = _only_entry(self._documents.get(_MANIFEST, b''))
+        whole = _json(self._documents.get(entry['Config'], b''),
+                      'its configuration')
+        configuration = json.dumps({
+            **{key: whole[key] for key in ('architecture', 'os', 'created',
+                                           'rootfs') if key in whole},
+            'config': dict(settings),
+            'history': _anonymous(whole.get('history') or []),
+        }, sort_keys=True).encode()
+        name = hashlib.sha256(configuration).hexdigest() + '.json'
+        yield from _member(name, configuration)
+        yield from _member(_MANIFEST, json.dumps([{
+            'Config': name, 'RepoTags': None, 'Layers': [
+                self._links.get(layer, layer) for layer in entry['Layers']],
+        }]).encode())
+        yield bytes(2 * _BLOCK)
+
+
+def _anonymous(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last step was ours: its words are the server's command."""
+    if not history:
+        return []
+    last = {key: value for key, value in history[-1].items()
+            if key in ('created', 'empty_layer')}
+    return [*history[:-1], {**last, 'created_by': 'nova snapshot'}]
+
+
 class _Source:
     """A file object over chunks that hashes what it hands out."""
 

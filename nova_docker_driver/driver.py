@@ -57,8 +57,8 @@ from nova_docker_driver import lifecycle
 from nova_docker_driver import models
 from nova_docker_driver import network
 from nova_docker_driver import sandbox
-from nova_docker_driver import servers
 from nova_docker_driver import snapshot
+from nova_docker_driver import snapshots
 
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
@@ -104,7 +104,8 @@ class DockerDriver(virt_driver.ComputeDriver):
             self._engine, images.Images(self._engine, glance.API()),
             sandbox.Sandboxes(self._engine, options.sandbox_image),
             network.Network(network.wait_for_events(virtapi)),
-            guestfiles.GuestFiles(Path(options.files_path)), self._snapshot)
+            guestfiles.GuestFiles(Path(options.files_path)), self._snapshot,
+            snapshots.Snapshots(self._engine, glance.API()))
         self._guest = guest.Guest(self._engine, options.console_shell)
         #: What runs while the service does, each with start and stop.
         self._services: list[_Service] = []
@@ -314,6 +315,14 @@ class DockerDriver(virt_driver.ComputeDriver):
         self._lifecycle.unrescue(
             instance, _vifs(instance.get_network_info()))
 
+    # -- images -------------------------------------------------------------
+
+    def snapshot(self, context: Context, instance: Instance, image_id: str,
+                 update_task_state: Any) -> None:
+        self._lifecycle.snapshot(
+            context, instance, _vifs(instance.get_network_info()), image_id,
+            update_task_state)
+
     # -- inside of the container --------------------------------------------
 
     def set_admin_password(self, instance: Instance, new_pass: str) -> None:
@@ -356,14 +365,6 @@ class DockerDriver(virt_driver.ComputeDriver):
         self._lifecycle.disconnect(instance, _vifs(network_info))
 
     # -- honest refusals: NotImplementedError would do damage here ----------
-
-    def snapshot(self, context: Context, instance: Instance, image_id: str,
-                 update_task_state: Any) -> None:
-        if servers.is_being_shelved(instance):
-            # As above: or the server would be ACTIVE without a process.
-            self._lifecycle.power_on(
-                instance, _vifs(instance.info_cache.network_info))
-        raise NotImplementedError()
 
     def check_can_live_migrate_destination(
             self, context: Context, instance: Instance, src_compute_info: Any,

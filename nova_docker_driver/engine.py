@@ -41,6 +41,9 @@ from nova_docker_driver import names
 
 OLDEST_API = '1.41'
 
+#: Bytes of an archive that are read at a time.
+_CHUNK = 256 * 1024
+
 #: Seconds that a living Engine never needs to say so.
 _PING_TIMEOUT = 10
 
@@ -293,6 +296,25 @@ class Engine:
                 problem = progress.get('error') or progress.get('message')
                 if problem:
                     raise errors.InvalidRequest(problem)
+
+    def image_settings(self, reference: str) -> dict[str, Any]:
+        """What an image says of how it is run, in the Engine's own words.
+
+        :raises NotFound: if the Engine does not have it
+        """
+        with self._call() as client:
+            return dict(client.inspect_image(reference)['Config'] or {})
+
+    def commit(self, container_id: str) -> str:
+        """Makes an image of a container's files; answers its id."""
+        with self._call(self._load_timeout) as client:
+            answer: Any = client.commit(container_id)
+        return str(answer['Id'])
+
+    def save(self, reference: str) -> Iterator[bytes]:
+        """An image's archive, in chunks."""
+        with self._call(self._load_timeout) as client:
+            yield from client.get_image(reference, chunk_size=_CHUNK)
 
     def remove_image(self, reference: str) -> None:
         """Removes an image or a tag; does nothing if it is gone."""

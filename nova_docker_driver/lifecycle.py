@@ -43,6 +43,7 @@ from nova_docker_driver import network
 from nova_docker_driver import sandbox
 from nova_docker_driver import servers
 from nova_docker_driver import snapshot
+from nova_docker_driver import snapshots
 from nova_docker_driver import spec
 from nova_docker_driver import states
 
@@ -57,10 +58,12 @@ class Lifecycle:
     def __init__(self, engine_port: engine.Engine, image_store: images.Images,
                  sandboxes: sandbox.Sandboxes, networks: network.Network,
                  files: guestfiles.GuestFiles,
-                 recent: snapshot.Snapshot) -> None:
+                 recent: snapshot.Snapshot,
+                 store: snapshots.Snapshots) -> None:
         self._engine = engine_port
         self._containers = containers.Containers(engine_port)
         self._snapshot = recent
+        self._snapshots = store
         self._images = image_store
         self._sandboxes = sandboxes
         self._network = networks
@@ -280,6 +283,38 @@ class Lifecycle:
     def _end_rescue(self, instance: objects.Instance) -> None:
         self._engine.remove(names.rescue(instance.uuid))
         self._files.unmount_root(instance.uuid)
+
+    # -- images -------------------------------------------------------------
+
+    def snapshot(self, context: nova_context.RequestContext,
+                 instance: objects.Instance, vifs: Vifs, image_id: str,
+                 update_task_state: snapshots.UpdateTaskState) -> None:
+        """Glance has an image of what the server's process wrote.
+
+        :raises InstanceNotRunning: if there is no container
+        """
+        update_task_state(task_state=task_states.IMAGE_PENDING_UPLOAD)
+        try:
+            with contextlib.ExitStack() as until_uploaded:
+                with self._one_at_a_time(instance):
+                    own = self._server_itself(instance)
+                    committed = until_uploaded.enter_context(
+                        self._snapshots.committed(own))
+                self._snapshots.upload(context, instance, own, committed,
+                                       image_id, update_task_state)
+        except Exception:
+            with excutils.save_and_reraise_exception():
+                if servers.is_being_shelved(instance):
+                    # Nova has stopped it, and will not start it again.
+                    self.power_on(instance, vifs)
+
+    def _server_itself(self, instance: objects.Instance) -> models.Container:
+        """The server's own container, also while another one rescues it."""
+        try:
+            return self._engine.inspect(names.container(instance.uuid))
+        except errors.NotFound as error:
+            raise exception.InstanceNotRunning(
+                instance_id=instance.uuid) from error
 
     # -- network ------------------------------------------------------------
 

@@ -86,6 +86,20 @@ class StreamingGlance(nova_glance.GlanceFixture):
                 **properties}})
         self._imagedata[image_id] = content
 
+    def update(self, context, image_id, metadata, data=None,
+               purge_props=False):
+        """Nova's fixture keeps no content."""
+        if data is not None:
+            content = b''
+            while chunk := data.read(65536):
+                content += chunk
+            self._imagedata[image_id] = content
+            metadata = {**metadata, 'size': len(content), 'properties': {
+                **metadata.get('properties', {}), 'os_hash_algo': 'sha512',
+                'os_hash_value': hashlib.sha512(content).hexdigest()}}
+            MADE_IMAGES.add(image_id)
+        return super().update(context, image_id, metadata, None, purge_props)
+
     def download(self, context, image_id, data=None, dst_path=None,
                  trusted_certs=None):
         self.show(context, image_id)

@@ -212,6 +212,40 @@ class TestRescue(ActionCase):
         self.act(server, 'rescue', {}, expected='RESCUE')
 
 
+class TestImages(ActionCase):
+
+    def test_a_snapshot_makes_another_server(self):
+        server = self.boot()
+        self.inside(server, 'sh', '-c', 'echo precious > /data')
+        images = {image['Id'] for image in self.engine.images()}
+        self.api.post_server_action(
+            server['id'], {'createImage': {'name': 'no/Valid Tag:ever'}})
+        self.until(lambda: any(
+            image['name'] == 'no/Valid Tag:ever'
+            and image['status'] == 'active'
+            for image in self.glance.images.values()))
+        self.settled(server)
+        self.assertTrue(self.state(server)['Running'])
+        self.assertEqual(images, {image['Id'] for image
+                                  in self.engine.images()})
+        made = next(image_id for image_id, image
+                    in self.glance.images.items()
+                    if image['name'] == 'no/Valid Tag:ever')
+        other = self.boot(image=made)
+        self.assertEqual('precious',
+                         self.inside(other, 'cat', '/data').strip())
+
+    def test_shelve_and_unshelve_keep_the_files(self):
+        server = self.boot()
+        self.inside(server, 'sh', '-c', 'echo precious > /data')
+        self.act(server, 'shelve', expected='SHELVED_OFFLOADED')
+        self.assertEqual([], self.engine.containers(all=True, filters={
+            'label': f'{names.INSTANCE_LABEL}={server["id"]}'}))
+        self.act(server, 'unshelve')
+        self.assertEqual('precious',
+                         self.inside(server, 'cat', '/data').strip())
+
+
 class TestGuest(ActionCase):
 
     def test_a_password(self):

@@ -48,6 +48,7 @@ from nova_docker_driver import netns
 from nova_docker_driver import network
 from nova_docker_driver import sandbox
 from nova_docker_driver import snapshot
+from nova_docker_driver import snapshots
 from nova_docker_driver import spec
 
 ROUNDS = int(os.environ.get('BENCHMARK_ROUNDS', '40'))
@@ -106,7 +107,8 @@ class Bench:
         self.lifecycle = lifecycle.Lifecycle(
             self.engine, images.Images(self.engine, mock.Mock()),
             self.sandboxes, Wiring(),  # type: ignore[arg-type]
-            guestfiles.GuestFiles(files), snapshot.Snapshot(self.engine))
+            guestfiles.GuestFiles(files), snapshot.Snapshot(self.engine),
+            snapshots.Snapshots(self.engine, mock.Mock()))
 
     def instance(self, text: str = '') -> objects.Instance:
         user_data = (base64.b64encode(text.encode()).decode() if text

@@ -33,6 +33,7 @@ from nova_docker_driver import names
 from nova_docker_driver import network
 from nova_docker_driver import sandbox
 from nova_docker_driver import snapshot
+from nova_docker_driver import snapshots
 from nova_docker_driver import spec
 from tests import conservation
 
@@ -47,8 +48,18 @@ class Glance:
         self.content = content
         self.digest = hashlib.sha512(content).hexdigest()
 
+    def update(self, context, image_id, image_info, data=None,
+               purge_props=False):
+        """Keeps what is uploaded; the next download answers it."""
+        self.content = b''
+        while chunk := data.read(65536):
+            self.content += chunk
+        self.digest = hashlib.sha512(self.content).hexdigest()
+        self.described = image_info
+
     def get(self, context, image_id):
-        return {'os_hash_algo': 'sha512', 'os_hash_value': self.digest}
+        return {'name': 'image', 'os_hash_algo': 'sha512',
+                'os_hash_value': self.digest}
 
     def download(self, context, image_id):
         for at in range(0, len(self.content), 65536):
@@ -80,7 +91,8 @@ class ContainerCase(unittest.TestCase):
             self.engine, images.Images(self.engine, self.glance),
             sandbox.Sandboxes(self.engine, ''), self.network,
             guestfiles.GuestFiles(self.files),
-            snapshot.Snapshot(self.engine))
+            snapshot.Snapshot(self.engine),
+            snapshots.Snapshots(self.engine, self.glance))
         self.made = []
         self.addCleanup(self.engine.remove_image, names.image_tag(IMAGE_ID))
         self.addCleanup(self.check_nothing_is_left)

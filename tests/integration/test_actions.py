@@ -145,6 +145,45 @@ class TestRescue(ActionCase):
         self.act(server, 'rescue', {}, expected='RESCUE')
 
 
+class TestImages(ActionCase):
+
+    def test_a_snapshot_in_glance(self):
+        server = self.boot()
+        self.inside(server, 'sh', '-c', 'echo precious > /data')
+        self.act(server, 'createImage', {'name': 'snapshot'}, expected=None)
+        image = self.until(lambda: next(
+            (image for image in self.tenant.image.images(name='snapshot')
+             if image.status == 'active'), None), 'the snapshot is active')
+        self.addCleanup(self.tenant.image.delete_image, image.id)
+        self.assertEqual(('docker', 'raw'),
+                         (image.container_format, image.disk_format))
+        other = self.boot(image=image.id)
+        self.assertEqual('precious\n', self.inside(other, 'cat',
+                                                   '/data')[1])
+
+    def test_backups_are_rotated(self):
+        server = self.boot()
+        for _ in range(2):
+            self.act(server, 'createBackup', {
+                'name': 'daily', 'backup_type': 'daily', 'rotation': 1})
+        found = list(self.tenant.image.images(name='daily'))
+        for image in found:
+            self.addCleanup(self.tenant.image.delete_image, image.id)
+        self.assertEqual(['active'], [image.status for image in found])
+
+    def test_shelve_and_unshelve(self):
+        server = self.boot()
+        self.inside(server, 'sh', '-c', 'echo precious > /data')
+        address = self.address(server)
+        self.act(server, 'shelve', expected='SHELVED_OFFLOADED')
+        self.assertEqual([], self.engine.containers(all=True, filters={
+            'name': server.id}))
+        self.act(server, 'unshelve')
+        self.assertEqual('precious\n', self.inside(server, 'cat',
+                                                   '/data')[1])
+        self.assertIn(address, self.inside(server, 'ip', 'address')[1])
+
+
 class TestGuest(ActionCase):
 
     def test_a_password(self):

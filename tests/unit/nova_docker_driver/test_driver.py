@@ -118,10 +118,12 @@ class TestFacade(unittest.TestCase):
         d.resume(None, i, None)
         d.rescue(None, i, None, None, None, None, None)
         d.trigger_crash_dump(i)
+        d.snapshot(None, mock.MagicMock(), 'id', None)
         self.assertEqual(
             ['spawn', 'destroy', 'destroy', 'power_on', 'power_off',
              'reboot', 'pause', 'unpause', 'restore_network', 'disconnect',
-             'power_on', 'console', 'pause', 'resume', 'rescue', 'crash'],
+             'power_on', 'console', 'pause', 'resume', 'rescue', 'crash',
+             'snapshot'],
             [call[0] for call in self.lifecycle.method_calls])
         self.assertEqual([], self.lifecycle.spawn.call_args[0][3])
 
@@ -227,14 +229,6 @@ class TestFacade(unittest.TestCase):
 
     def test_refusals_that_do_no_damage(self):
         d, i = self.driver, self.instance
-        with self.assertRaises(NotImplementedError):
-            d.snapshot(None, i, 'id', None)
-        self.lifecycle.power_on.assert_not_called()
-        shelved = mock.Mock(task_state='shelving')
-        shelved.info_cache.network_info = []
-        with self.assertRaises(NotImplementedError):
-            d.snapshot(None, shelved, 'id', None)
-        self.lifecycle.power_on.assert_called_once()
         with self.assertRaises(exception.MigrationPreCheckError):
             d.check_can_live_migrate_destination(None, i, None, None)
         for console in (d.get_vnc_console, d.get_spice_console):
@@ -290,7 +284,7 @@ class TestLayering(unittest.TestCase):
         ('servers', 'engine'),
         ('network', 'images', 'snapshot', 'health', 'disk', 'signals',
          'consoles', 'availability', 'containers', 'pcidevices'),
-        ('sandbox', 'hostinfo'),
+        ('sandbox', 'hostinfo', 'snapshots'),
         ('lifecycle', 'guest', 'events'),
         ('driver', 'check'),
     )

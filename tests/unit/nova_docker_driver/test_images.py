@@ -181,6 +181,55 @@ class TestArchive(unittest.TestCase):
             rewritten(content[:len(content) * percent // 110])
 
 
+class TestPublished(unittest.TestCase):
+    """What the Engine saves, as a snapshot tells it to others."""
+
+    def saved(self):
+        output = io.BytesIO()
+        config = json.dumps({
+            'architecture': 'amd64', 'os': 'linux', 'created': 'now',
+            'container_config': {'Env': ['A=canary']},
+            'config': {'Env': ['A=canary'], 'Labels': {'x': 'canary'}},
+            'rootfs': {'type': 'layers', 'diff_ids': ['1', '2']},
+            'history': [{'created_by': 'base'},
+                        {'created_by': 'canary', 'comment': 'canary'}]})
+        with tarfile.open(fileobj=output, mode='w') as outer:
+            for name, text in (
+                    ('a/VERSION', '1.0'), ('a/json', '{"canary": 1}'),
+                    ('a/layer.tar', 'first'), ('b/layer.tar', None),
+                    ('c.json', config), ('repositories', '{"canary": {}}'),
+                    ('manifest.json', json.dumps([{
+                        'Config': 'c.json', 'RepoTags': ['canary:1'],
+                        'Layers': ['a/layer.tar', 'b/layer.tar']}]))):
+                info = tarfile.TarInfo(name)
+                if text is None:
+                    info.type, info.linkname = (tarfile.SYMTYPE,
+                                                '../a/layer.tar')
+                    outer.addfile(info)
+                else:
+                    info.size = len(text)
+                    outer.addfile(info, io.BytesIO(text.encode()))
+        return output.getvalue()
+
+    def test_nothing_of_the_server_is_in_it(self):
+        content = b''.join(archive.published(
+            chunks(self.saved()), {'Cmd': ['sh']}))
+        self.assertNotIn(b'canary', content)
+        with tarfile.open(fileobj=io.BytesIO(content)) as found:
+            entry, = json.load(found.extractfile('manifest.json'))
+            self.assertEqual(['a/layer.tar'] * 2, entry['Layers'])
+            config = json.load(found.extractfile(entry['Config']))
+        self.assertEqual({'Cmd': ['sh']}, config['config'])
+        self.assertEqual(['base', 'nova snapshot'], [
+            step['created_by'] for step in config['history']])
+        # It is one that we would take back.
+        _, image_id = rewritten(content)
+        self.assertEqual(f'sha256:{entry["Config"][:-5]}', image_id)
+
+    def test_a_history_that_is_not_there(self):
+        self.assertEqual([], archive._anonymous([]))
+
+
 class TestImages(unittest.TestCase):
 
     def setUp(self):

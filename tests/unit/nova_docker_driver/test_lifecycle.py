@@ -28,6 +28,7 @@ from nova_docker_driver import names
 from nova_docker_driver import network
 from nova_docker_driver import sandbox
 from nova_docker_driver import snapshot
+from nova_docker_driver import snapshots
 from tests.unit.nova_docker_driver import fakes
 
 DIGEST, _ = sandbox.image_archive('x86_64')
@@ -50,7 +51,8 @@ class LifecycleCase(unittest.TestCase):
         self.lifecycle = lifecycle.Lifecycle(
             self.engine, images.Images(self.engine, mock.Mock()),
             self.sandboxes, self.network, self.files,
-            snapshot.Snapshot(self.engine))
+            snapshot.Snapshot(self.engine),
+            mock.create_autospec(snapshots.Snapshots, instance=True))
 
     def spawn(self, instance=None, vifs=(), block_devices=None):
         self.lifecycle.spawn(
@@ -280,6 +282,65 @@ class TestRebuild(LifecycleCase):
         self.engine.after_start = {}
         self.rebuild()
         self.assertEqual(['sandbox', 'server'], self.roles())
+
+
+class TestSnapshot(LifecycleCase):
+
+    def setUp(self):
+        super().setUp()
+        self.glance = mock.Mock()
+        self.glance.get.return_value = {'name': 'mine'}
+        self.engine.commit = mock.Mock(return_value='sha256:c')
+        self.engine.save = mock.Mock(return_value=[])
+        self.engine.image_settings = mock.Mock(return_value={})
+        self.lifecycle._snapshots = snapshots.Snapshots(
+            self.engine, self.glance)
+        self.spawn()
+        self.engine.calls.clear()
+        self.told = []
+
+    def snapshot(self, **changes):
+        def update(task_state, expected_state=None):
+            self.told.append((task_state, expected_state))
+        self.lifecycle.snapshot(None, fakes.instance(**changes), [], 'i',
+                                update)
+
+    def test_it_is_uploaded_and_nothing_is_left(self):
+        self.snapshot()
+        self.assertEqual(
+            [('image_pending_upload', None),
+             ('image_uploading', 'image_pending_upload')], self.told)
+        described = self.glance.update.call_args[0][2]
+        self.assertEqual(('mine', 'active', 'docker', 'raw'), tuple(
+            described[key] for key in ('name', 'status', 'container_format',
+                                       'disk_format')))
+        self.assertEqual(['inspect', 'remove_image'], self.engine.calls)
+
+    def test_a_failure_leaves_nothing_either(self):
+        self.glance.update.side_effect = exception.ImageNotFound(image_id='i')
+        with self.assertRaises(exception.ImageNotFound):
+            self.snapshot()
+        self.assertEqual('remove_image', self.engine.calls[-1])
+
+    def test_a_server_that_cannot_be_shelved_runs_again(self):
+        self.lifecycle.power_off(fakes.instance(), 0)
+        self.glance.update.side_effect = exception.ImageNotFound(image_id='i')
+        with self.assertRaises(exception.ImageNotFound):
+            self.snapshot(task_state='shelving_image_uploading')
+        self.assertEqual('running', self.engine.states['id1']['status'])
+
+    def test_what_is_gone_is_not_running(self):
+        self.lifecycle.destroy(fakes.instance(), [])
+        with self.assertRaises(exception.InstanceNotRunning):
+            self.snapshot()
+
+    def test_chunks_are_a_file(self):
+        stream = snapshots.Stream(iter([b'abc', b'', b'de']))
+        self.assertEqual([b'ab', b'c', b'de', b''],
+                         [stream.read(2) for _ in range(4)])
+        self.assertEqual(b'abcd', snapshots.Stream(
+            iter([b'ab', b'cd'])).read())
+        self.assertTrue(stream.readable())
 
 
 class TestPower(LifecycleCase):

@@ -1,0 +1,120 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Snapshots: what a server's process wrote, as an image in Glance.
+
+The Engine's own snapshot would hold the environment, labels and command of
+the container, which are the server's and may be secret. Here the image is
+described as the one that the server was made of; its layers, and one for what
+was written, stream from the Engine to Glance without a file in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+import contextlib
+import io
+from typing import Any, Protocol
+
+from nova.compute import task_states
+from nova import context as nova_context
+from nova import objects
+from oslo_log import log as logging
+
+from nova_docker_driver import archive
+from nova_docker_driver import engine
+from nova_docker_driver import images
+from nova_docker_driver import models
+
+LOG = logging.getLogger(__name__)
+
+UpdateTaskState = Callable[..., None]
+
+
+class ImageService(Protocol):
+    """What we need of nova.image.glance.API."""
+
+    def get(self, context: nova_context.RequestContext, image_id: str
+            ) -> dict[str, Any]:
+        ...
+
+    def update(self, context: nova_context.RequestContext, image_id: str,
+               image_info: dict[str, Any], data: Any = None,
+               purge_props: bool = False) -> Any:
+        ...
+
+
+class Snapshots:
+    """Snapshots of the containers of one Engine."""
+
+    def __init__(self, engine_port: engine.Engine, service: ImageService
+                 ) -> None:
+        self._engine = engine_port
+        self._service = service
+
+    @contextlib.contextmanager
+    def committed(self, container: models.Container) -> Iterator[str]:
+        """The Engine's image of a container; it is gone afterwards.
+
+        All processes are frozen while the Engine copies what they wrote.
+        """
+        image_id = self._engine.commit(container.id)
+        try:
+            yield image_id
+        finally:
+            self._engine.remove_image(image_id)
+
+    def upload(self, context: nova_context.RequestContext,
+               instance: objects.Instance, container: models.Container,
+               committed: str, image_id: str,
+               update_task_state: UpdateTaskState) -> None:
+        """Glance has the snapshot afterwards, under the id that Nova made.
+
+        :raises NovaException: if Glance does not take it
+        """
+        update_task_state(task_state=task_states.IMAGE_UPLOADING,
+                          expected_state=task_states.IMAGE_PENDING_UPLOAD)
+        described = self._engine.image_settings(container.image)
+        stream = Stream(archive.published(
+            self._engine.save(committed), described))
+        LOG.info('Uploading a snapshot as image %s', image_id,
+                 instance=instance)
+        self._service.update(context, image_id, {
+            'name': self._service.get(context, image_id)['name'],
+            'status': 'active', 'disk_format': 'raw',
+            'container_format': images.CONTAINER_FORMAT,
+            'properties': {}}, data=stream, purge_props=False)
+
+
+class Stream(io.RawIOBase):
+    """A file object over chunks, as clients of Glance read it."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        super().__init__()
+        self._chunks = chunks
+        self._rest = b''
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """As a file's: all of it, or at most so many bytes."""
+        if size is None or size < 0:
+            rest, self._rest = self._rest, b''
+            return rest + b''.join(self._chunks)
+        while not self._rest:
+            try:
+                self._rest = next(self._chunks)
+            except StopIteration:
+                return b''
+        found, self._rest = self._rest[:size], self._rest[size:]
+        return found
