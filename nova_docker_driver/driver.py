@@ -319,7 +319,7 @@ class DockerDriver(virt_driver.ComputeDriver):
 
     def snapshot(self, context: Context, instance: Instance, image_id: str,
                  update_task_state: Any) -> None:
-        self._lifecycle.snapshot(
+        self._lifecycle.take_snapshot(
             context, instance, _vifs(instance.get_network_info()), image_id,
             update_task_state)
 

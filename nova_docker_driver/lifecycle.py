@@ -286,9 +286,9 @@ class Lifecycle:
 
     # -- images -------------------------------------------------------------
 
-    def snapshot(self, context: nova_context.RequestContext,
-                 instance: objects.Instance, vifs: Vifs, image_id: str,
-                 update_task_state: snapshots.UpdateTaskState) -> None:
+    def take_snapshot(self, context: nova_context.RequestContext,
+                      instance: objects.Instance, vifs: Vifs, image_id: str,
+                      update_task_state: snapshots.UpdateTaskState) -> None:
         """Glance has an image of what the server's process wrote.
 
         :raises InstanceNotRunning: if there is no container

@@ -23,7 +23,7 @@ CANARY = 'canary-3f7b'
 class TestSnapshot(base.ContainerCase):
 
     def snapshot(self, instance):
-        self.lifecycle.snapshot(None, instance, [], 'i', mock.Mock())
+        self.lifecycle.take_snapshot(None, instance, [], 'i', mock.Mock())
         # The tag alone: its image may be in use.
         self.client.remove_image(names.image_tag(base.IMAGE_ID), force=True)
 

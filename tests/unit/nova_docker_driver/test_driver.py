@@ -123,7 +123,7 @@ class TestFacade(unittest.TestCase):
             ['spawn', 'destroy', 'destroy', 'power_on', 'power_off',
              'reboot', 'pause', 'unpause', 'restore_network', 'disconnect',
              'power_on', 'console', 'pause', 'resume', 'rescue', 'crash',
-             'snapshot'],
+             'take_snapshot'],
             [call[0] for call in self.lifecycle.method_calls])
         self.assertEqual([], self.lifecycle.spawn.call_args[0][3])
 

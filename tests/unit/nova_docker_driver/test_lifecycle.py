@@ -302,7 +302,7 @@ class TestSnapshot(LifecycleCase):
     def snapshot(self, **changes):
         def update(task_state, expected_state=None):
             self.told.append((task_state, expected_state))
-        self.lifecycle.snapshot(None, fakes.instance(**changes), [], 'i',
+        self.lifecycle.take_snapshot(None, fakes.instance(**changes), [], 'i',
                                 update)
 
     def test_it_is_uploaded_and_nothing_is_left(self):
