@@ -139,7 +139,7 @@ def _isolation(container: Mapping[str, Any], host: Mapping[str, Any]
         ('5.3', bool(beyond) or 'ALL' not in (host['CapDrop'] or ()),
          'capabilities beyond the baseline'),
         ('5.4', host['Privileged'], 'privileged'),
-        ('5.5', any(not bind['ReadOnly'] for bind in host['Mounts'] or ())
+        ('5.5', any(not bind['ReadOnly'] for bind in host.get('Mounts') or ())
          or bool(host['Binds']), 'writable directories of the host'),
         ('5.9', host['NetworkMode'] == 'host', 'the host\'s network'),
         ('5.13', bool(host['PortBindings']), 'ports of the host'),
@@ -148,7 +148,7 @@ def _isolation(container: Mapping[str, Any], host: Mapping[str, Any]
         ('5.17', bool(host['Devices']), 'devices of the host'),
         ('5.19', any((bind.get('BindOptions') or {}).get('Propagation', '')
                      in ('shared', 'rshared')
-                     for bind in host['Mounts'] or ()),
+                     for bind in host.get('Mounts') or ()),
          'mounts that reach back to the host'),
         ('5.20', host['UTSMode'] == 'host', 'the host\'s name'),
         ('5.21', 'seccomp=unconfined' in options, 'no seccomp'),
@@ -160,7 +160,7 @@ def _isolation(container: Mapping[str, Any], host: Mapping[str, Any]
          'the Engine\'s own bridge'),
         ('5.30', host['UsernsMode'] == 'host', 'the host\'s users'),
         ('5.31', any('docker.sock' in bind['Source']
-                     for bind in host['Mounts'] or ()), 'the Engine\'s '
+                     for bind in host.get('Mounts') or ()), 'the Engine\'s '
          'socket'),
     ]
 

@@ -427,6 +427,10 @@ class TestOutcomes(ActionCase):
                            'x-nova: {wait_for: completed}',
                            expected='SHUTOFF')
         self.assertEqual('0', self.metadata(server)['docker:exit_code'])
-        server = self.boot('command: [sh, -c, "echo why; exit 5"]\n'
-                           'x-nova: {wait_for: completed}', expected='ERROR')
+
+    def test_an_end_before_the_build_is_fails_it(self):
+        server = self.boot(
+            'command: [sh, -c, "echo why; sleep 0.5; exit 5"]\n'
+            'healthcheck: {test: "true", interval: 30s}\n'
+            'x-nova: {wait_for: healthy}', expected='ERROR')
         self.assertRegex(server['fault']['message'], 'code 5.*why')

@@ -116,8 +116,10 @@ class TestStacks(base.LabCase):
         self.assertIn('SHUTOFF', stack.status_reason)
 
     def test_a_container_that_ends_early_fails_the_stack_at_once(self):
+        # While it is waited for: what ends right after its build was ACTIVE.
         stack_id = self.create_stack(TEMPLATE % (
-            '[sh, -c, "echo last words; exit 3"]', 'running'))
+            '[sh, -c, "echo last words; sleep 0.5; exit 3"]',
+            'healthy\n      healthcheck: {test: [CMD, "true"], interval: 30s}'))
         stack, _ = self.finish(stack_id, 'CREATE', 'FAILED')
         self.assertIn('exit code 3', stack.status_reason)
         self.assertIn('last words', stack.status_reason)
@@ -146,9 +148,10 @@ class TestStacks(base.LabCase):
     def test_secrets_of_a_stack_stay_out_of_all_logs(self):
         canary = f'canary{uuid.uuid4().hex}'
         lasting = '[sh, -c, "trap exit TERM; sleep 600 & wait"]'
-        for command, outcome in ((lasting, 'COMPLETE'),
-                                 ('[sh, -c, "exit 3"]', 'FAILED')):
-            template = TEMPLATE % (command, 'running')
+        for command, wait_for, outcome in (
+                (lasting, 'running', 'COMPLETE'),
+                ('[sh, -c, "exit 3"]', 'completed', 'FAILED')):
+            template = TEMPLATE % (command, wait_for)
             stack_id = self.create_stack(
                 template.replace('default: one', f'default: {canary}')
                 # Metadata are no secret.

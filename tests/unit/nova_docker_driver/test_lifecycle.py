@@ -303,7 +303,7 @@ class TestSnapshot(LifecycleCase):
         def update(task_state, expected_state=None):
             self.told.append((task_state, expected_state))
         self.lifecycle.take_snapshot(None, fakes.instance(**changes), [], 'i',
-                                update)
+                                     update)
 
     def test_it_is_uploaded_and_nothing_is_left(self):
         self.snapshot()
