@@ -119,7 +119,8 @@ class TestStacks(base.LabCase):
         # While it is waited for: what ends right after its build was ACTIVE.
         stack_id = self.create_stack(TEMPLATE % (
             '[sh, -c, "echo last words; sleep 0.5; exit 3"]',
-            'healthy\n      healthcheck: {test: [CMD, "true"], interval: 30s}'))
+            'healthy\n      '
+            'healthcheck: {test: [CMD, "true"], interval: 30s}'))
         stack, _ = self.finish(stack_id, 'CREATE', 'FAILED')
         self.assertIn('exit code 3', stack.status_reason)
         self.assertIn('last words', stack.status_reason)
