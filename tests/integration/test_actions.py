@@ -56,7 +56,7 @@ class TestStates(ActionCase):
         self.act(server, 'suspend', expected='SUSPENDED')
         self.assertTrue(self.container(server)['State']['Paused'])
         cloud.Cloud(self.layout).restart(['nova-compute-c1'])
-        time.sleep(3)
+        self.await_compute()
         self.assertEqual('SUSPENDED', self.found(server).status)
         self.act(server, 'resume')
         self.assertEqual((pid, False), (
@@ -71,6 +71,7 @@ class TestStates(ActionCase):
         lab.processes.stop(['nova-compute-c1'])
         self.engine.kill(f'nova-{server.id}', 'TERM')
         lab.up()
+        self.await_compute()
         self.wait(server, 'SHUTOFF')
         self.until(lambda: self.found(server).metadata.get(
             'docker:exit_code') == '9', 'the code is told')
@@ -92,6 +93,13 @@ class TestStates(ActionCase):
         self.act(server, 'os-stop', expected='SHUTOFF')
         self.assertLess(time.monotonic() - began, 10)
         self.assertEqual(137, self.container(server)['State']['ExitCode'])
+
+    def await_compute(self):
+        """The scheduler takes the host for one that lives."""
+        self.until(lambda: all(
+            service.state == 'up' and service.status == 'enabled'
+            for service in self.admin.compute.services(
+                binary='nova-compute')), 'nova-compute is up')
 
 
 class TestRebuild(ActionCase):
