@@ -55,7 +55,8 @@ SUITES = (
                               'lab', 'tests')),
     Suite('texts', command=('sh', '-c', ' && '.join((
         'codespell',
-        'doc8 doc/source README.rst CONTRIBUTING.rst',
+        # sphinx-build -W judges validity, with the tables that it makes.
+        'doc8 --ignore D000 doc/source README.rst CONTRIBUTING.rst',
         'bashate -i E003,E006 tools/lab tools/demo tools/test tools/genconfig '
         '.ci/run',
         'reno -q lint')))),
