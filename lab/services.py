@@ -50,8 +50,6 @@ class Service:
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     #: Seconds after which a service that is not ready counts as broken.
     patience: float = 90
-    #: Others wait for it: while a start is short of CPU time, it goes first.
-    urgent: bool = False
 
     def argv(self) -> list[str]:
         return [str(part) for part in self.command]

@@ -125,6 +125,13 @@ class _Publisher:
                 posixpath.dirname(name), member.linkname))
         elif name == _MANIFEST or name.endswith('.json'):
             self._documents[name] = _document(archive, member)
+        elif name.startswith('blobs/') and member.size <= _DOCUMENT_LIMIT:
+            # Newer Engines name documents and layers alike.
+            content = _document(archive, member)
+            if content[:1] == b'{':
+                self._documents[name] = content
+            else:
+                yield from _member(name, content)
         elif name.endswith('.tar') or name.startswith('blobs/'):
             yield _header(name, member.size)
             yield from _content(archive, member)

@@ -311,10 +311,13 @@ class Lifecycle:
     def _server_itself(self, instance: objects.Instance) -> models.Container:
         """The server's own container, also while another one rescues it."""
         try:
-            return self._engine.inspect(names.container(instance.uuid))
+            found = self._engine.inspect(names.container(instance.uuid))
         except errors.NotFound as error:
             raise exception.InstanceNotRunning(
                 instance_id=instance.uuid) from error
+        if names.owner(found.name, found.labels) != instance.uuid:
+            raise exception.InstanceNotRunning(instance_id=instance.uuid)
+        return found
 
     # -- network ------------------------------------------------------------
 

@@ -334,6 +334,14 @@ class TestSnapshot(LifecycleCase):
         with self.assertRaises(exception.InstanceNotRunning):
             self.snapshot()
 
+    def test_a_container_that_is_not_ours_is_not_taken(self):
+        spec = self.engine.specs['id1']
+        self.engine.specs['id1'] = mock.Mock(labels={}, image='x')
+        self.engine.specs['id1'].name = spec.name
+        with self.assertRaises(exception.InstanceNotRunning):
+            self.snapshot()
+        self.engine.commit.assert_not_called()
+
     def test_chunks_are_a_file(self):
         stream = snapshots.Stream(iter([b'abc', b'', b'de']))
         self.assertEqual([b'ab', b'c', b'de', b''],
