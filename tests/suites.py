@@ -19,12 +19,14 @@ adds what takes long, and ``suites.py NAME...`` runs single suites.
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 from pathlib import Path
 import re
 import subprocess
 import sys
 import time
+from typing import Any
 
 from lab import cloud
 from lab import layout as lab_layout
@@ -33,6 +35,9 @@ SOURCE = Path(__file__).resolve().parent.parent
 
 #: Branch coverage in percent that the unit-testable modules must have.
 COVERAGE = 90
+
+#: Lines of a traceback that the end of the run repeats.
+_TRACE_LINES = 25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +91,8 @@ class Outcome:
     passed: int
     failed: int
     seconds: float
+    #: Name and end of the traceback of each test that failed.
+    reasons: tuple[str, ...] = ()
 
 
 def main(arguments: list[str]) -> int:
@@ -101,8 +108,9 @@ def main(arguments: list[str]) -> int:
         if suite.needs_lab:
             _lab_up(layout)
         passed, failed = _run(suite)
-        outcomes.append(Outcome(suite.name, passed, failed,
-                                time.monotonic() - began))
+        outcomes.append(Outcome(
+            suite.name, passed, failed, time.monotonic() - began,
+            _reasons() if failed and suite.path else ()))
     _print(outcomes)
     return 1 if any(outcome.failed for outcome in outcomes) else 0
 
@@ -160,6 +168,32 @@ def _counted() -> tuple[int, int]:
     return int(counts.get('Passed', 0)), int(counts.get('Failed', 0))
 
 
+def _reasons() -> tuple[str, ...]:
+    """What failed and why, without the logs that each test brings along."""
+    # Both come with stestr, which the system's Python does not have.
+    import subunit
+    import testtools
+
+    answer = subprocess.run(['stestr', 'last', '--subunit'],
+                            cwd=SOURCE, capture_output=True)
+    found: list[str] = []
+
+    def see(test: dict[str, Any]) -> None:
+        if test['status'] in ('fail', 'uxsuccess'):
+            traces = [content.as_text().strip()
+                      for name, content in test['details'].items()
+                      if 'traceback' in name]
+            lines = '\n'.join(traces).splitlines()[-_TRACE_LINES:]
+            found.append('\n    '.join([test['id'], *lines]))
+
+    result = testtools.StreamToDict(see)
+    result.startTestRun()
+    subunit.ByteStreamToStreamResult(
+        io.BytesIO(answer.stdout), non_subunit_name='output').run(result)
+    result.stopTestRun()
+    return tuple(found)
+
+
 def _covered() -> bool:
     subprocess.run(['coverage', 'combine', '-q'], cwd=SOURCE, check=True)
     return subprocess.run(
@@ -170,6 +204,9 @@ def _covered() -> bool:
 
 
 def _print(outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        for reason in outcome.reasons:
+            print(f'\nFAILED {reason}')
     print('\nsuite         passed failed  seconds')
     for outcome in outcomes:
         print(f'{outcome.name:13} {outcome.passed:6} {outcome.failed:6} '
