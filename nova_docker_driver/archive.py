@@ -10,337 +10,313 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+
 """Inspects and rewrites an image archive while it streams by.
 
-An archive of ``docker save`` comes in as chunks, goes out as chunks, and is
-never held: constant memory, no file. On the way every member is checked, the
-tags are replaced by one of ours, and the manifest, without which the Engine
-can do nothing with the rest, is kept back until the whole archive has passed
-its checksum.
+An archive comes in as chunks, of ``docker save`` or in the OCI layout, as a
+whole compressed or not. It goes out as chunks that the Engine loads, and is
+never held: constant memory, no file. On the way every member is checked, and
+every layer is looked into. What describes the image is kept back and written
+anew at the end, so that the Engine can do nothing with the rest before all of
+it has passed; only the layers go through as they are.
 
 Pure: chunks in, chunks out. A refused archive raises InvalidImage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-import dataclasses
-import hashlib
+from collections.abc import Generator, Iterable, Iterator
 import json
 import posixpath
 import tarfile
-from typing import Any, cast, IO
 
 from nova_docker_driver import errors
-from nova_docker_driver import names
+from nova_docker_driver import imageconfig
+from nova_docker_driver import imagedocs
+from nova_docker_driver import imagemodels
+from nova_docker_driver import layers
+from nova_docker_driver import tarstream
+from nova_docker_driver import unpacking
 
-_CHUNK = 256 * 1024
-_BLOCK = 512
+#: Bytes of documents that are remembered until the end, all together.
+_DOCUMENTS_LIMIT = 8 * 1024 * 1024
 
-#: No honest configuration, manifest or index is larger.
-_DOCUMENT_LIMIT = 1024 * 1024
-_MANIFEST = 'manifest.json'
-#: Read by the Engine for their tags, or as another image than manifest.json
-#: names; not needed beside it.
-_DROPPED = frozenset(('repositories', 'index.json', 'oci-layout'))
-
-
-@dataclasses.dataclass
-class Verdict:
-    """What is known once the archive has passed."""
-
-    #: ``sha256:...``: the digest of the image's configuration.
-    image_id: str = ''
+_ROOTFS = 'layer.tar'
 
 
-def rewrite(chunks: Iterable[bytes], tag: str, verdict: Verdict,
-            checksum: tuple[str, str] | None = None) -> Iterator[bytes]:
-    """The archive with our tag instead of its own.
+def rewrite(chunks: Iterable[bytes], terms: imagemodels.Terms,
+            verdict: imagemodels.Verdict) -> Iterator[bytes | memoryview]:
+    """The archive with our tag, and our words about it, instead of its own.
 
-    :param chunks: the bytes of a docker-save tar
-    :param tag: the only tag that the image will get
+    :param chunks: the bytes of a docker-save tar or of an OCI layout
     :param verdict: is filled in once the last chunk was taken
-    :param checksum: name of an algorithm of hashlib, and the hex digest that
-        the bytes must have
     :raises InvalidImage: with a reason that a tenant understands
     """
-    source = _Source(chunks, checksum)
-    inspector = _Inspector()
-    try:
-        with tarfile.open(fileobj=cast(IO[bytes], source),
-                          mode='r|') as archive:
-            for member in archive:
-                yield from inspector.take(archive, member)
-    except (tarfile.TarError, ValueError, OverflowError) as error:
-        raise errors.InvalidImage(
-            f'not a tar archive as "docker save" writes it: {error}'
-        ) from error
-    source.finish()
-    manifest, verdict.image_id = inspector.conclude(tag)
-    yield from _member(_MANIFEST, manifest)
-    yield bytes(2 * _BLOCK)
+    inspector = _Inspector(terms)
+    unpacker, scanner = unpacking.Unpacker(terms.bounds), tarstream.Scanner()
+    for chunk in chunks:
+        for plain in unpacker.feed(chunk):
+            for found in scanner.feed(plain):
+                yield from inspector.take(found)
+    for plain in unpacker.finish():
+        for found in scanner.feed(plain):
+            yield from inspector.take(found)
+    scanner.finish()
+    yield from inspector.conclude(verdict)
 
 
-def _hash(algorithm: str) -> Any:
-    try:
-        return hashlib.new(algorithm)
-    except ValueError:
-        raise errors.InvalidImage(
-            f'its checksum is of a kind that is not known here: '
-            f'{algorithm[:32]}') from None
+def rewrite_rootfs(chunks: Iterable[bytes], size: int,
+                   terms: imagemodels.Terms, verdict: imagemodels.Verdict
+                   ) -> Iterator[bytes | memoryview]:
+    """The archive of an image that has these files and no description.
 
-
-def published(chunks: Iterable[bytes], settings: Mapping[str, Any]
-              ) -> Iterator[bytes]:
-    """An archive of the Engine's own with other settings in it.
-
-    What the Engine wrote for older ones is left out: it repeats the settings
-    that are replaced.
-
-    :param chunks: of an image that the Engine saves
-    :param settings: the ``config`` of the image's configuration
-    :raises InvalidImage: if that is no archive
+    :param chunks: the bytes of a root file system's tar
+    :param size: how many they are
     """
-    publisher = _Publisher()
-    with tarfile.open(fileobj=cast(IO[bytes], _Source(chunks, None)),
-                      mode='r|') as archive:
-        for member in archive:
-            yield from publisher.take(archive, member)
-    yield from publisher.conclude(settings)
-
-
-class _Publisher:
-    """Passes layers on and remembers what describes them."""
-
-    def __init__(self) -> None:
-        self._documents: dict[str, bytes] = {}
-        #: A layer that is there already is a link to its first place.
-        self._links: dict[str, str] = {}
-
-    def take(self, archive: tarfile.TarFile, member: tarfile.TarInfo
-             ) -> Iterator[bytes]:
-        name = _safe_name(member)
-        if member.issym():
-            self._links[name] = posixpath.normpath(posixpath.join(
-                posixpath.dirname(name), member.linkname))
-        elif name == _MANIFEST or name.endswith('.json'):
-            self._documents[name] = _document(archive, member)
-        elif name.startswith('blobs/') and member.size <= _DOCUMENT_LIMIT:
-            # Newer Engines name documents and layers alike.
-            content = _document(archive, member)
-            if content[:1] == b'{':
-                self._documents[name] = content
-            else:
-                yield from _member(name, content)
-        elif name.endswith('.tar') or name.startswith('blobs/'):
-            yield _header(name, member.size)
-            yield from _content(archive, member)
-            yield _padding(member.size)
-
-    def conclude(self, settings: Mapping[str, Any]) -> Iterator[bytes]:
-        entry = _only_entry(self._documents.get(_MANIFEST, b''))
-        whole = _json(self._documents.get(entry['Config'], b''),
-                      'its configuration')
-        configuration = json.dumps({
-            **{key: whole[key] for key in ('architecture', 'os', 'created',
-                                           'rootfs') if key in whole},
-            'config': dict(settings),
-            'history': _anonymous(whole.get('history') or []),
-        }, sort_keys=True).encode()
-        name = hashlib.sha256(configuration).hexdigest() + '.json'
-        yield from _member(name, configuration)
-        yield from _member(_MANIFEST, json.dumps([{
-            'Config': name, 'RepoTags': None, 'Layers': [
-                self._links.get(layer, layer) for layer in entry['Layers']],
-        }]).encode())
-        yield bytes(2 * _BLOCK)
-
-
-def _anonymous(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The last step was ours: its words are the server's command."""
-    if not history:
-        return []
-    last = {key: value for key, value in history[-1].items()
-            if key in ('created', 'empty_layer')}
-    return [*history[:-1], {**last, 'created_by': 'nova snapshot'}]
-
-
-class _Source:
-    """A file object over chunks that hashes what it hands out."""
-
-    def __init__(self, chunks: Iterable[bytes],
-                 checksum: tuple[str, str] | None) -> None:
-        self._chunks = iter(chunks)
-        self._rest = b''
-        self._expected = checksum[1] if checksum else None
-        self._hash = _hash(checksum[0]) if checksum else None
-
-    def read(self, size: int) -> bytes:
-        parts = []
-        while size > 0:
-            if not self._rest:
-                self._rest = self._next()
-                if not self._rest:
-                    break
-            parts.append(self._rest[:size])
-            self._rest = self._rest[size:]
-            size -= len(parts[-1])
-        return b''.join(parts)
-
-    def _next(self) -> bytes:
-        for chunk in self._chunks:
-            if chunk:
-                if self._hash:
-                    self._hash.update(chunk)
-                return chunk
-        return b''
-
-    def finish(self) -> None:
-        """Takes what follows the archive's end and compares the digest."""
-        while self._next():
-            pass
-        if self._hash and self._hash.hexdigest() != self._expected:
-            raise errors.InvalidImage(
-                f'its {self._hash.name} checksum is not the one that Glance '
-                'recorded')
+    layer = _LayerMember(_ROOTFS, size, terms.bounds,
+                         layers.Budget(terms.bounds))
+    for chunk in chunks:
+        yield from layer.feed(chunk)
+    report = yield from layer.finish()
+    configuration = imageconfig.described((report.diff_id,), terms)
+    yield from _description(configuration, [_ROOTFS], terms)
+    verdict.image_id, verdict.size = configuration.digest, report.size
 
 
 class _Inspector:
     """Judges the members one by one and remembers what the end needs."""
 
-    def __init__(self) -> None:
+    def __init__(self, terms: imagemodels.Terms) -> None:
+        self._terms = terms
+        self._budget = layers.Budget(terms.bounds)
         self._seen: set[str] = set()
-        self._manifest: bytes | None = None
-        self._documents: dict[str, tuple[str, bytes]] = {}
+        self._documents: dict[str, bytes] = {}
+        #: Of documents, all together.
+        self._held = 0
+        self._layers: dict[str, imagemodels.LayerReport] = {}
+        #: A layer that is there already is a link to its first place.
+        self._links: dict[str, str] = {}
+        self._name = ''
+        self._size = 0
+        #: The first bytes of a member, until it is known what it is.
+        self._head: bytes | None = None
+        self._document = False
+        self._layer: _LayerMember | None = None
 
-    def take(self, archive: tarfile.TarFile, member: tarfile.TarInfo
-             ) -> Iterator[bytes]:
-        name = _safe_name(member)
+    def take(self, found: tarstream.Found) -> Iterator[bytes | memoryview]:
+        """What of a member, or of its content, goes on to the Engine."""
+        if isinstance(found, tarstream.Member):
+            self._begin(found)
+        elif found is None:
+            yield from self._end()
+        elif self._head is not None:
+            self._head += found
+            if len(self._head) >= tarstream.BLOCK:
+                yield from self._decide()
+        elif self._layer is not None:
+            yield from self._layer.feed(found)
+        elif self._document:
+            self._documents[self._name] += bytes(found)
+
+    def _begin(self, member: tarstream.Member) -> None:
+        self._budget.spend(members=1)
+        name = _safe_name(member.name)
         if name in self._seen:
             raise errors.InvalidImage(f'{name} is in it twice')
         self._seen.add(name)
-        if member.isdir():
-            return
-        if (member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE)
-                or member.sparse is not None):
-            # A sparse file, too: a few bytes that stand for any number.
+        self._name, self._size = name, member.size
+        self._layer, self._document = None, False
+        if member.kind == 'symlink':
+            self._links[name] = _target(name, member.target)
+        elif member.kind == 'file':
+            self._head = b''
+        elif member.kind != 'directory':
             raise errors.InvalidImage(
                 f'{name} is neither a plain file nor a directory')
-        if name == _MANIFEST:
-            self._manifest = _document(archive, member)
-        elif name not in _DROPPED:
-            yield from self._pass_on(archive, member, name)
 
-    def _pass_on(self, archive: tarfile.TarFile, member: tarfile.TarInfo,
-                 name: str) -> Iterator[bytes]:
-        yield _header(name, member.size)
-        if member.size <= _DOCUMENT_LIMIT:
-            content = _document(archive, member)
-            # Only a configuration is a mapping with these; layers are not
-            # JSON at all.
-            if content[:1] == b'{':
-                digest = hashlib.sha256(content).hexdigest()
-                self._documents[name] = (digest, content)
-            yield content
-        else:
-            yield from _content(archive, member)
-        yield _padding(member.size)
+    def _decide(self) -> Iterator[bytes | memoryview]:
+        """What the member is, by how it begins."""
+        head, self._head = self._head or b'', None
+        if head[:1] in (b'{', b'['):
+            self._remember(head)
+        elif layers.is_layer(head):
+            self._layer = _LayerMember(self._name, self._size,
+                                       self._terms.bounds, self._budget)
+            yield from self._layer.feed(head)
+        # Anything else is no part of an image and goes no further.
 
-    def conclude(self, tag: str) -> tuple[bytes, str]:
-        """The rewritten manifest and the image's digest."""
-        if self._manifest is None:
+    def _remember(self, head: bytes) -> None:
+        bounds = self._terms.bounds
+        if self._size > bounds.manifest_size or (
+                self._held + self._size > _DOCUMENTS_LIMIT):
+            if self._name in (imagedocs.MANIFEST, imagedocs.INDEX):
+                raise errors.InvalidImage(
+                    f'{self._name} is larger than {bounds.manifest_size} '
+                    'bytes')
+            # A bill of materials may be: nobody asks for it here.
+            return
+        self._held += self._size
+        self._document, self._documents[self._name] = True, head
+
+    def _end(self) -> Iterator[bytes | memoryview]:
+        if self._head is not None:
+            yield from self._decide()
+        if self._layer is not None:
+            self._layers[self._name] = yield from self._layer.finish()
+
+    def conclude(self, verdict: imagemodels.Verdict
+                 ) -> Iterator[bytes | memoryview]:
+        """What describes the image, and the archive's end."""
+        for name in self._links:
+            self._resolved(name)
+        choice = imagedocs.choose(self._documents, self._terms.architecture)
+        if choice.config not in self._documents:
             raise errors.InvalidImage(
-                'it has no manifest.json; make it with "docker save"')
-        entry = _only_entry(self._manifest)
-        config, layers = entry.get('Config'), entry.get('Layers')
-        if not isinstance(config, str) or config not in self._documents:
+                'its manifest names a configuration that it does not hold, '
+                'or one that is too large')
+        content = self._documents[choice.config]
+        if len(content) > self._terms.bounds.config_size:
             raise errors.InvalidImage(
-                'its manifest names a configuration that it does not hold')
-        if (not isinstance(layers, list) or not all(
-                isinstance(layer, str) and layer in self._seen
-                for layer in layers)):
+                'its configuration is larger than '
+                f'{self._terms.bounds.config_size} bytes')
+        configuration = imageconfig.rewritten(content, self._terms)
+        names = self._checked_layers(choice.layers, configuration.diff_ids)
+        yield from _description(configuration, names, self._terms)
+        verdict.image_id = configuration.digest
+        verdict.size = sum(self._layers[name].size for name in names
+                           if name in self._layers)
+
+    def _checked_layers(self, wanted: tuple[str, ...],
+                        diff_ids: tuple[str, ...]) -> list[str]:
+        """The layers' names, where each is what the configuration says.
+
+        The Engine does not look at a layer that it has already. Without this
+        an archive could name layers that are somebody else's, and get them.
+        """
+        if len(wanted) != len(diff_ids):
             raise errors.InvalidImage(
-                'its manifest names a layer that it does not hold')
-        digest, content = self._documents[config]
-        _check_configuration(_json(content, 'its configuration'))
-        manifest = [{'Config': config, 'RepoTags': [tag], 'Layers': layers}]
-        return json.dumps(manifest).encode(), f'sha256:{digest}'
+                f'it has {len(wanted)} layers and describes {len(diff_ids)}')
+        if len(wanted) > self._terms.bounds.layers:
+            raise errors.InvalidImage(
+                f'it has {len(wanted)} layers and may have '
+                f'{self._terms.bounds.layers}')
+        names = [self._resolved(name) for name in wanted]
+        base = self._terms.base
+        shared = len(base) if base and diff_ids[:len(base)] == base else 0
+        for position, (name, diff_id) in enumerate(zip(
+                names, diff_ids, strict=True)):
+            report = self._layers.get(name)
+            if report is None and position < shared:
+                continue
+            if report is None:
+                raise errors.InvalidImage(
+                    'its manifest names a layer that it does not hold, or '
+                    f'that is none: {name[:255]}')
+            if report.diff_id != diff_id:
+                raise errors.InvalidImage(
+                    f'the content of layer {position + 1} is not the one '
+                    'that its configuration names')
+        return names
+
+    def _resolved(self, name: str) -> str:
+        """The layer that a name stands for, also through links."""
+        target = name
+        for _ in range(len(self._links) + 1):
+            if target not in self._links:
+                break
+            target = self._links[target]
+        if name in self._links and target not in self._layers:
+            raise errors.InvalidImage(
+                f'{name} is a link that leads to no layer of it')
+        return target
 
 
-def _safe_name(member: tarfile.TarInfo) -> str:
-    name = member.name.removeprefix('./')
-    parts = name.split('/')
-    if member.name.startswith('/') or '..' in parts or '\0' in name:
-        raise errors.InvalidImage(f'{member.name!r} leads out of the archive')
-    return name
+class _LayerMember:
+    """A layer on its way from one archive to another."""
+
+    def __init__(self, name: str, size: int,
+                 bounds: imagemodels.ImageBounds, budget: layers.Budget
+                 ) -> None:
+        self._layer = layers.Layer(bounds, budget)
+        self._name = name
+        #: What the member's header says; differs from what comes in where it
+        #: goes on unpacked.
+        self._size = size
+        self._given = -1
+        self._unpacked = False
+
+    def feed(self, piece: bytes | memoryview
+             ) -> Iterator[bytes | memoryview]:
+        if self._given < 0:
+            self._given = 0
+            declared = None
+            if unpacking.compression(piece) == 'zstd':
+                # Older Engines do not know it.
+                declared = unpacking.declared_size(piece)
+            if declared is not None:
+                self._size, self._unpacked = declared, True
+            yield header(self._name, self._size)
+        for part in self._layer.feed(piece):
+            if self._unpacked:
+                yield self._counted(part)
+        if not self._unpacked:
+            yield self._counted(piece)
+
+    def _counted(self, part: bytes | memoryview) -> bytes | memoryview:
+        self._given += len(part)
+        if self._given > self._size:
+            raise errors.InvalidImage(f'{self._name} is larger than it says')
+        return part
+
+    def finish(self) -> Generator[bytes, None, imagemodels.LayerReport]:
+        report = self._layer.finish()
+        if self._given != self._size:
+            raise errors.InvalidImage(f'{self._name} is smaller than it says')
+        yield padding(self._size)
+        return report
 
 
-def _only_entry(manifest: bytes) -> Mapping[str, Any]:
-    entries = _json(manifest, 'its manifest.json')
-    if not isinstance(entries, list) or len(entries) != 1:
-        raise errors.InvalidImage('it must hold exactly one image')
-    if not isinstance(entries[0], dict):
-        raise errors.InvalidImage('its manifest.json is not understood')
-    return entries[0]
+def _description(configuration: imagemodels.Configuration,
+                 names: list[str], terms: imagemodels.Terms
+                 ) -> Iterator[bytes]:
+    config = configuration.digest.partition(':')[2] + '.json'
+    yield from member(config, configuration.content)
+    yield from member(imagedocs.MANIFEST, json.dumps([{
+        'Config': config, 'RepoTags': [terms.tag], 'Layers': names,
+    }]).encode())
+    yield bytes(2 * tarstream.BLOCK)
 
 
-def _check_configuration(configuration: Any) -> None:
-    if not isinstance(configuration, dict):
-        raise errors.InvalidImage('its configuration is not understood')
-    settings = configuration.get('config') or {}
-    labels = settings.get('Labels') or {} if isinstance(
-        settings, dict) else None
-    directory = settings.get('WorkingDir') or '/' if isinstance(
-        settings, dict) else None
-    if not isinstance(labels, dict) or not isinstance(directory, str):
-        raise errors.InvalidImage('its configuration is not understood')
-    reserved = sorted(filter(names.is_reserved_label, labels))
-    if reserved:
-        raise errors.InvalidImage(f'it has the reserved label {reserved[0]}')
-    normal = posixpath.normpath('/' + directory.lstrip('/'))
-    if normal.split('/')[1] in ('proc', 'sys', 'dev'):
-        raise errors.InvalidImage(f'its working directory is {directory}')
+def _safe_name(name: str) -> str:
+    if name.startswith('/') or '..' in name.split('/') or '\0' in name:
+        raise errors.InvalidImage(f'{name[:255]!r} leads out of the archive')
+    return imagedocs.plain_name(name)
 
 
-def _json(content: bytes, what: str) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise errors.InvalidImage(f'{what} is not JSON: {error}') from error
-
-
-def _document(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    if member.size > _DOCUMENT_LIMIT:
+def _target(name: str, target: str) -> str:
+    found = posixpath.normpath(posixpath.join(posixpath.dirname(name),
+                                              target))
+    if found.startswith(('/', '../')) or found == '..':
         raise errors.InvalidImage(
-            f'{member.name} is larger than {_DOCUMENT_LIMIT} bytes')
-    return b''.join(_content(archive, member))
+            f'{name[:255]!r} is a link that leads out of the archive')
+    return found
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo
-             ) -> Iterator[bytes]:
-    file = archive.extractfile(member)
-    left = member.size
-    while file is not None and left:
-        chunk = file.read(min(_CHUNK, left))
-        if not chunk:
-            raise errors.InvalidImage(f'it ends in the middle of '
-                                      f'{member.name}')
-        left -= len(chunk)
-        yield chunk
-
-
-def _member(name: str, content: bytes) -> Iterator[bytes]:
-    yield _header(name, len(content))
+def member(name: str, content: bytes) -> Iterator[bytes]:
+    """A whole member of a tar archive."""
+    yield header(name, len(content))
     yield content
-    yield _padding(len(content))
+    yield padding(len(content))
 
 
-def _header(name: str, size: int) -> bytes:
+def header(name: str, size: int) -> bytes:
+    """The header of a plain file in a tar archive."""
     # Written anew: owner, times and extensions of the tenant's go no further.
     info = tarfile.TarInfo(name)
     info.size = size
     return info.tobuf(tarfile.GNU_FORMAT)
 
 
-def _padding(size: int) -> bytes:
-    return bytes(-size % _BLOCK)
+def padding(size: int) -> bytes:
+    """What fills up the last block of a content."""
+    return bytes(-size % tarstream.BLOCK)

@@ -23,6 +23,7 @@ from oslo_config import types
 
 from nova_docker_driver import errors
 from nova_docker_driver import hostmodels
+from nova_docker_driver import imageconf
 from nova_docker_driver import models
 from nova_docker_driver import spec
 
@@ -300,9 +301,7 @@ Related options:
     cfg.IntOpt(
         'console_log_size', default=100, min=1,
         help='The KiB that a console log shows at most, from its end.'),
-    cfg.IntOpt(
-        'image_load_timeout', default=600, min=1,
-        help='Seconds that the Engine may be silent while it loads an image.'),
+    *imageconf.OPTIONS,
 ]
 
 

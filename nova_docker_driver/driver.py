@@ -51,6 +51,7 @@ from nova_docker_driver import hardening
 from nova_docker_driver import health
 from nova_docker_driver import hostinfo
 from nova_docker_driver import hostmodels
+from nova_docker_driver import imageconf
 from nova_docker_driver import images
 from nova_docker_driver import inventory
 from nova_docker_driver import lifecycle
@@ -100,8 +101,11 @@ class DockerDriver(virt_driver.ComputeDriver):
             options.image_load_timeout, options.max_concurrent_starts)
         self._hostinfo = hostinfo.HostInfo(self._engine)
         self._snapshot = snapshot.Snapshot(self._engine)
+        self._images = images.Images(
+            self._engine, glance.API(), imageconf.terms(CONF),
+            options.image_stall_timeout)
         self._lifecycle = lifecycle.Lifecycle(
-            self._engine, images.Images(self._engine, glance.API()),
+            self._engine, self._images,
             sandbox.Sandboxes(self._engine, options.sandbox_image),
             network.Network(network.wait_for_events(virtapi)),
             guestfiles.GuestFiles(Path(options.files_path)), self._snapshot,

@@ -279,12 +279,9 @@ class Engine:
         """
         with self._call() as client:
             found = client.inspect_image(reference)
-        config = found.get('Config') or {}
-        return models.EngineImage(
-            id=found['Id'], entrypoint=tuple(config.get('Entrypoint') or ()),
-            command=tuple(config.get('Cmd') or ()))
+        return enginedocs.image(found)
 
-    def load(self, archive: Iterable[bytes]) -> None:
+    def load(self, archive: Iterable[bytes | memoryview]) -> None:
         """Streams an image archive into the Engine.
 
         :raises InvalidRequest: if the Engine does not accept it

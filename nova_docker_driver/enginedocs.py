@@ -244,6 +244,15 @@ def _root(entry: Mapping[str, Any]) -> models.RootFs | None:
     return models.RootFs(graph['Name'], graph.get('Data') or {})
 
 
+def image(entry: Mapping[str, Any]) -> models.EngineImage:
+    """An image as its inspection has it."""
+    config = entry.get('Config') or {}
+    return models.EngineImage(
+        id=entry['Id'], entrypoint=tuple(config.get('Entrypoint') or ()),
+        command=tuple(config.get('Cmd') or ()), size=entry.get('Size', 0),
+        layers=tuple((entry.get('RootFS') or {}).get('Layers') or ()))
+
+
 def event(entry: Mapping[str, Any]) -> models.Event | None:
     """What happened; None if it is of no container of ours."""
     attributes = entry['Actor']['Attributes']

@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 import dataclasses
 import hashlib
+import posixpath
 import re
 from typing import Any
 
@@ -84,7 +85,7 @@ def _from_manifest(content: bytes) -> Choice:
 
 def plain_name(name: str) -> str:
     """A member's name without what does not matter in it."""
-    return name.removeprefix('./').rstrip('/')
+    return posixpath.normpath(name).lstrip('/')
 
 
 def _blob_digest(name: str) -> str | None:

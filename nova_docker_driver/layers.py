@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 import hashlib
 import posixpath
 import tarfile
@@ -59,16 +60,15 @@ class Layer:
         self._scanner = tarstream.Scanner()
         self._digest = hashlib.sha256()
 
-    def feed(self, piece: bytes | memoryview) -> list[bytes | memoryview]:
+    def feed(self, piece: bytes | memoryview
+             ) -> Iterator[bytes | memoryview]:
         """Takes the next piece; answers what it stands for, unpacked.
 
         :raises InvalidImage: if no container is to have these files
         """
-        plain = []
         for part in self._unpacker.feed(piece):
             self._look(part)
-            plain.append(part)
-        return plain
+            yield part
 
     def finish(self) -> imagemodels.LayerReport:
         """What is known of it.
@@ -104,7 +104,7 @@ def is_layer(head: bytes | memoryview) -> bool:
         # Nothing but the end of an archive: a layer without files.
         return True
     try:
-        tarfile.TarInfo.frombuf(head[:tarstream.BLOCK], 'utf-8',
+        tarfile.TarInfo.frombuf(bytes(head[:tarstream.BLOCK]), 'utf-8',
                                 'surrogateescape')
     except (tarfile.HeaderError, ValueError):
         return False

@@ -85,12 +85,14 @@ class Lifecycle:
             tenant = servers.tenant_spec(instance)
             servers.refuse_storage(instance, block_devices)
             with self._undone_on_failure(instance, vifs):
-                image = self._images.ensure(context, image_meta)
-                # What cannot be is refused before anything is made.
-                spec.build(servers.inputs(instance, image, tenant, policy))
-                box, mounts = self._connect(instance, vifs, tenant, policy)
-                container_id = self._containers.make(servers.inputs(
-                    instance, image, tenant, policy, box, mounts))
+                with self._image(context, instance, image_meta) as image:
+                    # What cannot be is refused before anything is made.
+                    spec.build(servers.inputs(instance, image, tenant,
+                                              policy))
+                    box, mounts = self._connect(instance, vifs, tenant,
+                                                policy)
+                    container_id = self._containers.make(servers.inputs(
+                        instance, image, tenant, policy, box, mounts))
                 self._containers.run(container_id, tenant,
                                      lambda: _check_wanted(instance))
         LOG.info('Spawned', instance=instance)
@@ -109,20 +111,20 @@ class Lifecycle:
         with self._one_at_a_time(instance), _build_failures(instance):
             tenant = servers.tenant_spec(instance)
             servers.refuse_storage(instance, block_devices)
-            image = self._images.ensure(context, image_meta)
-            spec.build(servers.inputs(instance, image, tenant, policy))
-            self._end_rescue(instance)
-            self._engine.remove(names.container(instance.uuid))
-            box, mounts = self._connect(instance, vifs, tenant, policy,
-                                        keep=True)
-            try:
-                container_id = self._containers.make(servers.inputs(
-                    instance, image, tenant, policy, box, mounts))
-                self._containers.run(container_id, tenant,
-                                     lambda: _check_wanted(instance))
-            except Exception:
-                with excutils.save_and_reraise_exception():
-                    self._engine.remove(names.container(instance.uuid))
+            with self._image(context, instance, image_meta) as image:
+                spec.build(servers.inputs(instance, image, tenant, policy))
+                self._end_rescue(instance)
+                self._engine.remove(names.container(instance.uuid))
+                box, mounts = self._connect(instance, vifs, tenant, policy,
+                                            keep=True)
+                try:
+                    container_id = self._containers.make(servers.inputs(
+                        instance, image, tenant, policy, box, mounts))
+                    self._containers.run(container_id, tenant,
+                                         lambda: _check_wanted(instance))
+                except Exception:
+                    with excutils.save_and_reraise_exception():
+                        self._engine.remove(names.container(instance.uuid))
         LOG.info('Rebuilt', instance=instance)
 
     def destroy(self, instance: objects.Instance, vifs: Vifs) -> None:
@@ -252,7 +254,6 @@ class Lifecycle:
         if own.root is None:
             raise errors.Unsupported('the Engine does not tell where the '
                                      'root file system is')
-        image = self._images.ensure(context, image_meta)
         tenant = servers.tenant_spec(instance)
         box = self._reconnect(instance, vifs)
         mounts = self._files.prepare(
@@ -260,14 +261,15 @@ class Lifecycle:
             network.addresses(vifs),
             network.nameservers(vifs), tenant)
         root = self._files.mount_root(instance.uuid, own.root)
-        # The image's command, and a terminal, or a bare shell would end.
-        wanted = spec.build(dataclasses.replace(
-            servers.inputs(instance, image, models.TenantSpec(
-                tty=True, stdin_open=True,
-                user=servers.rescuer(instance, tenant)),
-                policy, box, (*mounts, root)),
-            role=names.ROLE_RESCUE))
-        container_id = self._containers.create(wanted)
+        with self._image(context, instance, image_meta) as image:
+            # The image's command, and a terminal, or a bare shell would end.
+            wanted = spec.build(dataclasses.replace(
+                servers.inputs(instance, image, models.TenantSpec(
+                    tty=True, stdin_open=True,
+                    user=servers.rescuer(instance, tenant)),
+                    policy, box, (*mounts, root)),
+                role=names.ROLE_RESCUE))
+            container_id = self._containers.create(wanted)
         containers.start(self._engine, container_id)
         self._containers.check_alive(
             self._engine.inspect(container_id), 'running')
@@ -376,6 +378,15 @@ class Lifecycle:
 
     # -- steps --------------------------------------------------------------
 
+    def _image(self, context: nova_context.RequestContext,
+               instance: objects.Instance, image_meta: objects.ImageMeta
+               ) -> contextlib.AbstractContextManager[models.EngineImage]:
+        """The Engine has the image until a container is made of it."""
+        return self._images.held(images.wanted(
+            context, image_meta, disk=instance.flavor.root_gb * models.GIB,
+            trusted_certs=servers.trusted_certs(instance),
+            check_wanted=lambda: _check_wanted(instance)))
+
     def _connect(self, instance: objects.Instance, vifs: Vifs,
                  tenant: models.TenantSpec, policy: models.Policy,
                  keep: bool = False
@@ -423,10 +434,11 @@ class Lifecycle:
                     instance=instance)
         self._destroy(instance, vifs)
         tenant = servers.tenant_spec(instance)
-        image = self._images.ensure(context, instance.image_meta)
-        box, mounts = self._connect(instance, vifs, tenant, policy)
-        containers.start(self._engine, self._containers.make(servers.inputs(
-            instance, image, tenant, policy, box, mounts)))
+        with self._image(context, instance, instance.image_meta) as image:
+            box, mounts = self._connect(instance, vifs, tenant, policy)
+            container_id = self._containers.make(servers.inputs(
+                instance, image, tenant, policy, box, mounts))
+        containers.start(self._engine, container_id)
 
     @contextlib.contextmanager
     def _undone_on_failure(self, instance: objects.Instance, vifs: Vifs

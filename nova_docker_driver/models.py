@@ -171,6 +171,10 @@ class EngineImage:
     #: What the image runs by default.
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    #: Bytes of its layers, unpacked.
+    size: int = 0
+    #: ``sha256:...`` of each layer, unpacked, from the lowest up.
+    layers: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,9 +69,12 @@ def rescue(instance_uuid: str) -> str:
     return f'nova-{instance_uuid}-rescue'
 
 
-def image_tag(image_id: str) -> str:
-    """The tag under which the Engine has a Glance image."""
-    return f'{IMAGE_NAMESPACE}/{image_id}:latest'
+def image_tag(image_id: str, checksum: str = '') -> str:
+    """The tag under which the Engine has a Glance image.
+
+    :param checksum: hex digest of the image's data, where Glance has one
+    """
+    return f'{IMAGE_NAMESPACE}/{image_id}:{checksum[:32] or "latest"}'
 
 
 def labels(instance_uuid: str, role: str, host: str) -> dict[str, str]:

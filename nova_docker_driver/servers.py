@@ -128,6 +128,11 @@ def inputs(instance: objects.Instance, image: models.EngineImage,
             cell.id for cell in cells if cell.cpu_pinning))
 
 
+def trusted_certs(instance: objects.Instance) -> Any:
+    """The certificates that an image's signature must go back to, if any."""
+    return instance.trusted_certs if 'trusted_certs' in instance else None
+
+
 def _pci_addresses(instance: objects.Instance) -> tuple[str, ...]:
     """The devices that the flavor asks for; a port's are the network's."""
     if 'pci_devices' not in instance or not instance.pci_devices:

@@ -30,10 +30,10 @@ from nova import context as nova_context
 from nova import objects
 from oslo_log import log as logging
 
-from nova_docker_driver import archive
 from nova_docker_driver import engine
 from nova_docker_driver import images
 from nova_docker_driver import models
+from nova_docker_driver import publishing
 
 LOG = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Snapshots:
         update_task_state(task_state=task_states.IMAGE_UPLOADING,
                           expected_state=task_states.IMAGE_PENDING_UPLOAD)
         described = self._engine.image_settings(container.image)
-        stream = Stream(archive.published(
+        stream = Stream(publishing.published(
             self._engine.save(committed), described))
         LOG.info('Uploading a snapshot as image %s', image_id,
                  instance=instance)

@@ -104,10 +104,10 @@ class Scanner:
 
     def finish(self) -> None:
         """:raises InvalidImage: if the archive ends in the middle"""
-        if self._left or self._part or self._extended or not self.headers:
-            raise errors.InvalidImage(
-                'it ends in the middle' if self.headers
-                else 'it is not a tar archive')
+        if self._left or self._gap or self._part or self._extended:
+            raise errors.InvalidImage('it ends in the middle')
+        if not self.headers and not self._empty_blocks:
+            raise errors.InvalidImage('it is not a tar archive')
 
     def _take(self, content: memoryview) -> Iterator[Found]:
         self._left -= len(content)

@@ -71,6 +71,17 @@ def leftovers(client: docker.APIClient, servers: Iterable[str] = (),
     return found
 
 
+def remove_images(client: docker.APIClient, image_id: str) -> None:
+    """The Engine has nothing of a Glance image afterwards.
+
+    A tag goes also while a container of the image is there.
+    """
+    for image in client.images(f'{names.IMAGE_NAMESPACE}/{image_id}'):
+        for tag in image['RepoTags']:
+            if tag.startswith(f'{names.IMAGE_NAMESPACE}/{image_id}:'):
+                client.remove_image(tag, force=True)
+
+
 class Balance:
     """What an Engine has beside containers, before a test and after it.
 

@@ -104,8 +104,8 @@ class StreamingGlance(nova_glance.GlanceFixture):
                  trusted_certs=None):
         self.show(context, image_id)
         content = self._imagedata[image_id]
-        return (content[at:at + 65536]
-                for at in range(0, len(content), 65536))
+        for at in range(0, len(content), 65536):
+            data.write(content[at:at + 65536])
 
 
 class ApiCase(integrated_helpers._IntegratedTestBase):
@@ -234,9 +234,7 @@ class ApiCase(integrated_helpers._IntegratedTestBase):
 
 def remove_images(engine):
     for image_id in MADE_IMAGES:
-        tag = names.image_tag(image_id)
-        if engine.images(tag.partition(':')[0]):
-            engine.remove_image(tag)
+        conservation.remove_images(engine, image_id)
 
 
 def remove_containers(engine):

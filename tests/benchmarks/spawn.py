@@ -29,6 +29,7 @@ import statistics
 import sys
 import tempfile
 import time
+from typing import Any
 from unittest import mock
 import uuid
 
@@ -40,6 +41,7 @@ from lab import container_images
 from nova_docker_driver import archive
 from nova_docker_driver import engine
 from nova_docker_driver import guestfiles
+from nova_docker_driver import imagemodels
 from nova_docker_driver import images
 from nova_docker_driver import lifecycle
 from nova_docker_driver import models
@@ -72,6 +74,18 @@ GOALS = (Goal('spawn without a port', False, 1.10),
          Goal('spawn with a port', True, 1.15))
 
 
+class Glance:
+    """Says that each image is there."""
+
+    def get(self, context: Any, image_id: str) -> dict[str, Any]:
+        return {'container_format': 'docker'}
+
+    def download(self, context: Any, image_id: str, data: Any = None,
+                 dest_path: str | None = None, trusted_certs: Any = None
+                 ) -> None:
+        raise AssertionError(image_id)
+
+
 class Wiring:
     """The network with a device pair and nothing that waits."""
 
@@ -100,12 +114,14 @@ class Bench:
                                     models.MIB, 1)
         self.tag = names.image_tag(IMAGE_ID)
         self.engine.load(archive.rewrite(
-            [container_images.busybox()], self.tag, archive.Verdict()))
+            [container_images.busybox()], imagemodels.Terms(self.tag),
+            imagemodels.Verdict()))
         self.image = self.engine.image(self.tag)
         self.sandboxes = sandbox.Sandboxes(self.engine, '')
         self.box_image = self.sandboxes._ensure_image()
         self.lifecycle = lifecycle.Lifecycle(
-            self.engine, images.Images(self.engine, mock.Mock()),
+            self.engine, images.Images(
+                self.engine, Glance(), imagemodels.Terms('')),
             self.sandboxes, Wiring(),  # type: ignore[arg-type]
             guestfiles.GuestFiles(files), snapshot.Snapshot(self.engine),
             snapshots.Snapshots(self.engine, mock.Mock()))

@@ -15,6 +15,7 @@
 import base64
 import dataclasses
 import hashlib
+import os
 from pathlib import Path
 import tempfile
 import unittest
@@ -26,6 +27,8 @@ from nova import objects
 from lab import container_images
 from nova_docker_driver import engine
 from nova_docker_driver import guestfiles
+from nova_docker_driver import imageconfig
+from nova_docker_driver import imagemodels
 from nova_docker_driver import images
 from nova_docker_driver import lifecycle
 from nova_docker_driver import models
@@ -47,6 +50,12 @@ class Glance:
     def __init__(self, content):
         self.content = content
         self.digest = hashlib.sha512(content).hexdigest()
+        self.size = len(content)
+        self.container_format = 'docker'
+
+    def put(self, content):
+        """Another image under the same id."""
+        self.__init__(content)
 
     def update(self, context, image_id, image_info, data=None,
                purge_props=False):
@@ -54,16 +63,18 @@ class Glance:
         self.content = b''
         while chunk := data.read(65536):
             self.content += chunk
-        self.digest = hashlib.sha512(self.content).hexdigest()
+        self.put(self.content)
         self.described = image_info
 
     def get(self, context, image_id):
-        return {'name': 'image', 'os_hash_algo': 'sha512',
-                'os_hash_value': self.digest}
+        return {'name': 'image', 'container_format': self.container_format,
+                'os_hash_algo': 'sha512', 'os_hash_value': self.digest,
+                'size': self.size}
 
-    def download(self, context, image_id):
+    def download(self, context, image_id, data=None, dest_path=None,
+                 trusted_certs=None):
         for at in range(0, len(self.content), 65536):
-            yield self.content[at:at + 65536]
+            data.write(self.content[at:at + 65536])
 
 
 class ContainerCase(unittest.TestCase):
@@ -88,13 +99,16 @@ class ContainerCase(unittest.TestCase):
             'functional', 64, spec.BASELINE_CAPS, models.MIB, 1,
             health_min_interval=models.SECOND)
         self.lifecycle = lifecycle.Lifecycle(
-            self.engine, images.Images(self.engine, self.glance),
+            self.engine, images.Images(
+                self.engine, self.glance,
+                imagemodels.Terms('', imageconfig.architecture(
+                    os.uname().machine))),
             sandbox.Sandboxes(self.engine, ''), self.network,
             guestfiles.GuestFiles(self.files),
             snapshot.Snapshot(self.engine),
             snapshots.Snapshots(self.engine, self.glance))
         self.made = []
-        self.addCleanup(self.engine.remove_image, names.image_tag(IMAGE_ID))
+        self.addCleanup(conservation.remove_images, self.client, IMAGE_ID)
         self.addCleanup(self.check_nothing_is_left)
 
     def policy_with(self, **changes):

@@ -12,7 +12,8 @@
 
 """Bad input with a named fault, and images on their way."""
 
-import hashlib
+import os
+import random
 import socket
 import subprocess
 import tempfile
@@ -24,7 +25,10 @@ from lab import container_images
 from nova_docker_driver import archive
 from nova_docker_driver import engine
 from nova_docker_driver import errors
+from nova_docker_driver import imagemodels
+from nova_docker_driver import models
 from nova_docker_driver import names
+from tests import archives
 from tests.functional import base
 
 
@@ -60,18 +64,19 @@ class TestBadInput(base.ContainerCase):
                          'x-nova: {wait_for: healthy}'))
 
     def test_an_image_that_is_no_archive(self):
-        self.glance.content = b'not a tar' * 9999
-        self.refused(exception.InvalidInput, 'docker save', self.instance())
+        self.glance.put(b'not a tar' * 9999)
+        self.refused(exception.InvalidInput, 'not a tar', self.instance())
 
     def test_an_image_in_another_format(self):
+        self.glance.container_format = 'bare'
         self.refused(exception.InvalidInput, 'container_format',
-                     self.instance(), container_format='bare')
+                     self.instance())
 
     def test_a_checksum_that_is_not_glances(self):
         self.glance.digest = '0' * 128
         self.refused(exception.InvalidInput, 'checksum', self.instance())
         with self.assertRaises(errors.NotFound):
-            self.engine.image(names.image_tag(base.IMAGE_ID))
+            self.engine.image(names.image_tag(base.IMAGE_ID, '0' * 32))
 
     def test_a_flipped_byte(self):
         content = bytearray(self.glance.content)
@@ -80,9 +85,25 @@ class TestBadInput(base.ContainerCase):
         self.refused(exception.InvalidInput, 'checksum', self.instance())
 
     def test_a_stream_that_is_cut(self):
-        self.glance.content = self.glance.content[:len(
-            self.glance.content) // 2]
-        self.refused(exception.InvalidInput, 'ends|tar', self.instance())
+        """At each twentieth of it; nothing of it stays in the Engine."""
+        whole = self.glance.content
+        before = self.client.images(quiet=True, all=True)
+        for part in range(20):
+            self.glance.content = whole[:len(whole) * part // 20]
+            self.refused(exception.ComputeResourcesUnavailable,
+                         'did not arrive whole', self.instance())
+        self.assertEqual(before, self.client.images(quiet=True, all=True))
+        self.assertEqual([], os.listdir(f'{self.engine_root()}/tmp'))
+        self.glance.content = whole
+        self.spawn()
+
+    def test_a_size_that_is_not_glances(self):
+        self.glance.size = 10 ** 8
+        self.refused(exception.ComputeResourcesUnavailable,
+                     'of 100000000 bytes', self.instance())
+
+    def engine_root(self):
+        return self.client.info()['DockerRootDir']
 
     def test_a_foreign_container_with_our_name(self):
         instance = self.instance()
@@ -101,8 +122,7 @@ class TestBadInput(base.ContainerCase):
             container_images.tar({'x': b''}), repository='victim', tag='1')
         self.addCleanup(self.engine.remove_image, 'victim:1')
         before = self.client.inspect_image('victim:1')['Id']
-        self.glance.content = container_images.archive('victim:1')
-        self.glance.digest = hashlib.sha512(self.glance.content).hexdigest()
+        self.glance.put(container_images.archive('victim:1'))
         self.spawn()
         self.assertEqual(before, self.client.inspect_image('victim:1')['Id'])
 
@@ -127,6 +147,74 @@ class TestBadInput(base.ContainerCase):
         self.assertIn('permission denied', answer.stderr)
 
 
+class TestSamples(base.ContainerCase):
+    """Archives of all kinds, beside an image of somebody else."""
+
+    TAG = names.image_tag('sample')
+    TERMS = imagemodels.Terms(TAG, 'amd64', imagemodels.ImageBounds(
+        size=100 * models.MIB, members=5000))
+
+    def setUp(self):
+        super().setUp()
+        self.client.import_image_from_data(
+            container_images.tar({'x': b''}), repository='victim', tag='1')
+        self.addCleanup(self.engine.remove_image, archives.VICTIM)
+
+    def all(self):
+        """Each image and each tag that the Engine knows."""
+        return sorted((image['Id'], sorted(image['RepoTags'] or ()))
+                      for image in self.client.images(all=True))
+
+    def load(self, content):
+        verdict = imagemodels.Verdict()
+        self.engine.load(archive.rewrite([content], self.TERMS, verdict))
+        return verdict.image_id
+
+    def test_no_tag_of_the_host_moves(self):
+        before = self.all()
+        for sample in archives.SAMPLES:
+            with self.subTest(sample.name):
+                if sample.refused:
+                    with self.assertRaises(errors.InvalidImage):
+                        self.load(sample.make())
+                else:
+                    image_id = self.load(sample.make())
+                    self.assertEqual(image_id,
+                                     self.engine.image(self.TAG).id)
+                    self.engine.remove_image(self.TAG)
+                self.assertEqual(before, self.all())
+
+    def test_archives_with_something_done_to_them(self):
+        """Those that we let pass make our tag, or the Engine refuses them."""
+        chance, before, passed = random.Random(7), self.all(), 0
+        seeds = [archives.tar(archives.saved(tag=archives.VICTIM)),
+                 archives.tar(archives.oci())]
+        for _ in range(400):
+            content = bytearray(chance.choice(seeds))
+            for _ in range(chance.randint(1, 3)):
+                content[chance.randrange(len(content))] = chance.randrange(
+                    256)
+            try:
+                image_id = self.load(bytes(content))
+            except (errors.InvalidImage, errors.InvalidRequest):
+                continue
+            passed += 1
+            self.assertEqual(image_id, self.engine.image(self.TAG).id)
+            self.engine.remove_image(self.TAG)
+        self.assertEqual(before, self.all())
+        self.assertLess(5, passed)
+
+    def test_the_layers_of_others_cannot_be_had(self):
+        """The Engine itself hands them out to whoever knows their digest."""
+        secret = archives.layer({'secret': b'canary'})
+        self.load(archives.tar(archives.saved([secret])))
+        self.addCleanup(self.engine.remove_image, self.TAG)
+        for layers in ([archives.layer()], [b'']):
+            with self.assertRaises(errors.InvalidImage):
+                self.load(archives.tar(archives.saved(
+                    layers, description=archives.config([secret]))))
+
+
 class TestImages(base.ContainerCase):
 
     def test_eight_first_boots_are_one_transfer(self):
@@ -134,9 +222,9 @@ class TestImages(base.ContainerCase):
         calls = []
         original = self.glance.download
 
-        def download(context, image_id):
+        def download(context, image_id, **more):
             calls.append(image_id)
-            return original(context, image_id)
+            return original(context, image_id, **more)
         self.glance.download = download
         threads = [threading.Thread(target=self.spawn_instance,
                                     args=(instance,))
@@ -152,9 +240,9 @@ class TestImages(base.ContainerCase):
 
     def test_the_image_that_runs_is_the_one_that_was_inspected(self):
         instance = self.spawn()
-        verdict = archive.Verdict()
-        for _ in archive.rewrite(self.glance.download(None, ''), 'x',
-                                 verdict):
+        verdict = imagemodels.Verdict()
+        for _ in archive.rewrite([self.glance.content],
+                                 imagemodels.Terms('x'), verdict):
             pass
         self.assertEqual(verdict.image_id,
                          self.lifecycle.inspect(instance).image)

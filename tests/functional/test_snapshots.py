@@ -14,7 +14,7 @@
 
 from unittest import mock
 
-from nova_docker_driver import names
+from tests import conservation
 from tests.functional import base
 
 CANARY = 'canary-3f7b'
@@ -25,7 +25,7 @@ class TestSnapshot(base.ContainerCase):
     def snapshot(self, instance):
         self.lifecycle.take_snapshot(None, instance, [], 'i', mock.Mock())
         # The tag alone: its image may be in use.
-        self.client.remove_image(names.image_tag(base.IMAGE_ID), force=True)
+        conservation.remove_images(self.client, base.IMAGE_ID)
 
     def test_another_server_has_the_files(self):
         instance = self.spawn(

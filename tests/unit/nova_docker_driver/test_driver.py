@@ -274,12 +274,15 @@ class TestLayering(unittest.TestCase):
     """Imports point one way."""
 
     ROWS = (
-        ('vif_entry', 'extra_specs', 'composekeys', 'hostmodels'),
+        ('vif_entry', 'extra_specs', 'composekeys', 'hostmodels', 'flights'),
         ('models', 'errors', 'names'),
-        ('units', 'grants', 'inventory', 'states', 'archive', 'netns',
-         'guestfiles', 'cgroups', 'plainyaml', 'enginedocs'),
-        ('specfiles', 'spec', 'diagnostics'),
-        ('specvalues',),
+        ('units', 'grants', 'inventory', 'states', 'netns', 'imagemodels',
+         'guestfiles', 'cgroups', 'plainyaml', 'enginedocs', 'tarstream',
+         'arrival'),
+        ('specfiles', 'spec', 'diagnostics', 'unpacking', 'imageconfig'),
+        ('specvalues', 'layers', 'imagedocs', 'imageconf'),
+        ('archive',),
+        ('publishing',),
         ('userspec', 'conf', 'hardening'),
         ('servers', 'engine'),
         ('network', 'images', 'snapshot', 'health', 'disk', 'signals',
@@ -289,6 +292,8 @@ class TestLayering(unittest.TestCase):
         ('driver', 'check'),
     )
     PURE = ('models', 'names', 'states', 'archive', 'composekeys', 'units',
+            'tarstream', 'unpacking', 'layers', 'imagedocs', 'imageconfig',
+            'imagemodels', 'publishing',
             'grants', 'specvalues', 'userspec', 'spec', 'inventory',
             'hardening', 'servers', 'plainyaml', 'specfiles', 'hostmodels',
             'enginedocs')

@@ -17,168 +17,32 @@ import io
 import json
 import tarfile
 import threading
+import time
 import unittest
 from unittest import mock
 
-from hypothesis import given
-from hypothesis import strategies
+import cryptography.exceptions
 from nova import exception
 
 from lab import container_images
 from nova_docker_driver import archive
 from nova_docker_driver import errors
+from nova_docker_driver import flights
+from nova_docker_driver import imagemodels
 from nova_docker_driver import images
 from nova_docker_driver import models
 from nova_docker_driver import names
+from nova_docker_driver import publishing
 from nova_docker_driver import sandbox
+from tests import archives
 from tests.unit.nova_docker_driver import fakes
 
-CONFIG = json.dumps({'config': {'Cmd': ['sh']}}).encode()
 TAG = names.image_tag(fakes.IMAGE_ID)
-
-
-def members(**changes):
-    values = {
-        'c.json': CONFIG, 'l/layer.tar': b'x' * 700_000,
-        'repositories': b'{"busybox": {"latest": "1"}}',
-        'manifest.json': json.dumps([{
-            'Config': 'c.json', 'RepoTags': ['busybox:latest', 'b:2'],
-            'Layers': ['l/layer.tar']}]).encode()}
-    return {**values, **changes}
-
-
-def with_settings(settings):
-    """An archive whose configuration has these settings."""
-    return container_images.tar(members(**{'c.json': json.dumps(
-        {'config': settings}).encode()}))
+LAYER = archives.layer()
 
 
 def chunks(content, size=65536):
     return [content[at:at + size] for at in range(0, len(content), size)]
-
-
-def rewritten(content, checksum=None):
-    verdict = archive.Verdict()
-    output = b''.join(archive.rewrite(chunks(content), TAG, verdict,
-                                      checksum))
-    return output, verdict.image_id
-
-
-class TestArchive(unittest.TestCase):
-
-    def test_only_our_tag_is_left(self):
-        output, image_id = rewritten(container_images.tar(members()))
-        with tarfile.open(fileobj=io.BytesIO(output)) as found:
-            self.assertEqual({'c.json', 'l/layer.tar', 'manifest.json'},
-                             set(found.getnames()))
-            manifest = json.load(found.extractfile('manifest.json'))
-            self.assertEqual(b'x' * 700_000,
-                             found.extractfile('l/layer.tar').read())
-        self.assertEqual([{'Config': 'c.json', 'RepoTags': [TAG],
-                           'Layers': ['l/layer.tar']}], manifest)
-        self.assertEqual('sha256:' + hashlib.sha256(CONFIG).hexdigest(),
-                         image_id)
-
-    def test_the_checksum_is_compared_before_the_manifest_leaves(self):
-        content = container_images.tar(members())
-        good = hashlib.sha512(content).hexdigest()
-        rewritten(content, ('sha512', good))
-        seen = b''
-        with self.assertRaisesRegex(errors.InvalidImage, 'checksum'):
-            for chunk in archive.rewrite(
-                    chunks(content[:-1] + b'\1'), TAG, archive.Verdict(),
-                    ('sha512', good)):
-                seen += chunk
-        self.assertNotIn(b'manifest.json', seen)
-
-    def test_refusals_have_reasons(self):
-        manifest = json.loads(members()['manifest.json'])
-        two = json.dumps(manifest * 2).encode()
-        lost = json.dumps([{**manifest[0], 'Config': 'd.json'}]).encode()
-        bare = json.dumps([{**manifest[0], 'Layers': ['m']}]).encode()
-        reserved = json.dumps({'config': {'Labels': {
-            names.INSTANCE_LABEL: fakes.UUID}}}).encode()
-        escape = json.dumps({'config': {
-            'WorkingDir': '/proc/self/fd/7'}}).encode()
-        for change, reason in (
-                ({'manifest.json': two}, 'exactly one'),
-                ({'manifest.json': b'[1]'}, 'not understood'),
-                ({'manifest.json': b'{'}, 'not JSON'),
-                ({'manifest.json': lost}, 'configuration'),
-                ({'manifest.json': bare}, 'layer'),
-                ({'manifest.json': b'[' * 2 ** 21}, 'larger'),
-                ({'c.json': reserved}, 'reserved label'),
-                ({'c.json': escape}, 'working directory'),
-                ({'../x': b''}, 'leads out'), ({'/x': b''}, 'leads out')):
-            with self.assertRaisesRegex(errors.InvalidImage, reason):
-                rewritten(container_images.tar(members(**change)))
-
-    def test_members_that_are_no_files(self):
-        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE,
-                     tarfile.FIFOTYPE):
-            output = io.BytesIO()
-            with tarfile.open(fileobj=output, mode='w') as outer:
-                info = tarfile.TarInfo('layer.tar')
-                info.type, info.linkname = kind, '/etc/passwd'
-                outer.addfile(info)
-            with self.assertRaisesRegex(errors.InvalidImage, 'neither'):
-                rewritten(output.getvalue())
-
-    def test_a_few_bytes_that_stand_for_many(self):
-        """Sparse files, which tar would fill with zeros."""
-        for headers in (
-                {'GNU.sparse.major': '1', 'GNU.sparse.minor': '0',
-                 'GNU.sparse.name': 'big', 'GNU.sparse.realsize': '1' * 12},
-                {'GNU.sparse.map': '0,1', 'GNU.sparse.size': '1' * 12},
-                {'GNU.sparse.map': '0,x'}):
-            output = io.BytesIO()
-            with tarfile.open(fileobj=output, mode='w',
-                              format=tarfile.PAX_FORMAT) as outer:
-                info = tarfile.TarInfo('layer.tar')
-                info.pax_headers, info.size = headers, 512
-                outer.addfile(info, io.BytesIO(b'1\n0\n1\n'.ljust(512, b'\0')))
-            with self.assertRaises(errors.InvalidImage, msg=headers):
-                rewritten(output.getvalue())
-
-    def test_a_configuration_of_odd_kinds(self):
-        for settings in ([1], {'WorkingDir': 7}, {'Labels': [1]}, 'x',
-                         {'WorkingDir': '//proc/self/fd/8'},
-                         {'WorkingDir': '/./proc/1'},
-                         {'WorkingDir': '/a/../dev'}):
-            with self.assertRaises(errors.InvalidImage, msg=settings):
-                rewritten(with_settings(settings))
-
-    def test_a_checksum_of_an_unknown_kind(self):
-        with self.assertRaisesRegex(errors.InvalidImage, 'kind'):
-            rewritten(b'', ('rot13', 'x'))
-
-    def test_a_member_twice(self):
-        output = io.BytesIO()
-        with tarfile.open(fileobj=output, mode='w') as outer:
-            for _ in range(2):
-                outer.addfile(tarfile.TarInfo('a'))
-        with self.assertRaisesRegex(errors.InvalidImage, 'twice'):
-            rewritten(output.getvalue())
-
-    def test_what_is_no_archive(self):
-        for content in (b'', b'x' * 5000, b'\x1f\x8b' + b'x' * 5000):
-            with self.assertRaises(errors.InvalidImage):
-                rewritten(content)
-
-    def test_directories_are_left_out(self):
-        output = io.BytesIO()
-        with tarfile.open(fileobj=output, mode='w') as outer:
-            info = tarfile.TarInfo('l')
-            info.type = tarfile.DIRTYPE
-            outer.addfile(info)
-        with self.assertRaisesRegex(errors.InvalidImage, 'no manifest'):
-            rewritten(output.getvalue())
-
-    @given(strategies.integers(min_value=0, max_value=99))
-    def test_a_cut_stream_is_refused(self, percent):
-        content = container_images.tar(members())
-        with self.assertRaises(errors.InvalidImage):
-            rewritten(content[:len(content) * percent // 110])
 
 
 class TestPublished(unittest.TestCase):
@@ -190,13 +54,14 @@ class TestPublished(unittest.TestCase):
             'architecture': 'amd64', 'os': 'linux', 'created': 'now',
             'container_config': {'Env': ['A=canary']},
             'config': {'Env': ['A=canary'], 'Labels': {'x': 'canary'}},
-            'rootfs': {'type': 'layers', 'diff_ids': ['1', '2']},
+            'rootfs': {'type': 'layers', 'diff_ids': [
+                'sha256:' + archives.digest(LAYER)] * 2},
             'history': [{'created_by': 'base'},
                         {'created_by': 'canary', 'comment': 'canary'}]})
         with tarfile.open(fileobj=output, mode='w') as outer:
             for name, text in (
                     ('a/VERSION', '1.0'), ('a/json', '{"canary": 1}'),
-                    ('a/layer.tar', 'first'), ('b/layer.tar', None),
+                    ('a/layer.tar', LAYER.decode()), ('b/layer.tar', None),
                     ('c.json', config), ('repositories', '{"canary": {}}'),
                     ('manifest.json', json.dumps([{
                         'Config': 'c.json', 'RepoTags': ['canary:1'],
@@ -212,7 +77,7 @@ class TestPublished(unittest.TestCase):
         return output.getvalue()
 
     def test_nothing_of_the_server_is_in_it(self):
-        content = b''.join(archive.published(
+        content = b''.join(publishing.published(
             chunks(self.saved()), {'Cmd': ['sh']}))
         self.assertNotIn(b'canary', content)
         with tarfile.open(fileobj=io.BytesIO(content)) as found:
@@ -223,8 +88,10 @@ class TestPublished(unittest.TestCase):
         self.assertEqual(['base', 'nova snapshot'], [
             step['created_by'] for step in config['history']])
         # It is one that we would take back.
-        _, image_id = rewritten(content)
-        self.assertEqual(f'sha256:{entry["Config"][:-5]}', image_id)
+        verdict = imagemodels.Verdict()
+        for _ in archive.rewrite([content], imagemodels.Terms(TAG), verdict):
+            pass
+        self.assertTrue(verdict.image_id)
 
     def test_the_form_of_newer_engines(self):
         """Its documents are blobs among the layers; none passes as it is."""
@@ -238,82 +105,218 @@ class TestPublished(unittest.TestCase):
             'manifest.json': json.dumps([{
                 'Config': 'blobs/sha256/c', 'RepoTags': None,
                 'Layers': ['blobs/sha256/l']}]).encode()})
-        content = b''.join(archive.published(chunks(saved), {'Cmd': ['sh']}))
+        content = b''.join(publishing.published(
+            chunks(saved), {'Cmd': ['sh']}))
         self.assertNotIn(b'canary', content)
-        _, image_id = rewritten(content)
-        self.assertTrue(image_id.startswith('sha256:'))
+        self.assertIn(b'blobs/sha256/l', content)
 
     def test_a_history_that_is_not_there(self):
-        self.assertEqual([], archive._anonymous([]))
+        self.assertEqual([], publishing._anonymous([]))
 
 
-class TestImages(unittest.TestCase):
+class Glance:
+    """Images in memory, as Nova's client tells of them."""
+
+    def __init__(self):
+        self.records = {}
+        self.contents = {}
+        self.downloads = []
+        #: Called with the position of each piece.
+        self.during = lambda at: None
+
+    def add(self, image_id, content, **record):
+        self.contents[image_id] = content
+        self.records[image_id] = {
+            'container_format': 'docker', 'os_hash_algo': 'sha512',
+            'os_hash_value': hashlib.sha512(content).hexdigest(),
+            'size': len(content), **record}
+
+    def get(self, context, image_id):
+        if image_id not in self.records or context == 'stranger':
+            raise exception.ImageNotFound(image_id=image_id)
+        return self.records[image_id]
+
+    def download(self, context, image_id, data=None, dest_path=None,
+                 trusted_certs=None):
+        self.downloads.append((image_id, trusted_certs))
+        for at, piece in enumerate(chunks(self.contents[image_id], 4096)):
+            self.during(at)
+            data.write(piece)
+
+
+class ImagesCase(unittest.TestCase):
 
     def setUp(self):
         super().setUp()
         self.engine = fakes.Engine()
-        self.content = container_images.tar(members())
-        self.service = mock.Mock()
-        self.service.get.return_value = {
-            'os_hash_algo': 'sha512',
-            'os_hash_value': hashlib.sha512(self.content).hexdigest()}
-        self.service.download.side_effect = (
-            lambda context, image_id: chunks(self.content))
-        self.images = images.Images(self.engine, self.service)
-        self.digest = 'sha256:' + hashlib.sha256(CONFIG).hexdigest()
+        self.engine.load = self.load
+        self.glance = Glance()
+        self.content = archives.tar(archives.saved())
+        self.glance.add(fakes.IMAGE_ID, self.content)
+        self.images = self.new_images()
 
-    def load_as(self, digest):
-        def load(content):
-            b''.join(content)
-            self.engine.calls.append('load')
-            self.engine.known_images[TAG] = models.EngineImage(digest)
-        self.engine.load = load
+    def new_images(self, stall=5, **bounds):
+        return images.Images(
+            self.engine, self.glance, imagemodels.Terms(
+                '', 'amd64', imagemodels.ImageBounds(**bounds)), stall)
 
-    def test_an_image_is_transferred_once(self):
-        self.load_as(self.digest)
-        threads = [threading.Thread(target=self.images.ensure, args=(
-            None, fakes.image_meta())) for _ in range(8)]
+    def load(self, content):
+        """As the Engine does: the image is what the archive says."""
+        archive = b''.join(content)
+        self.engine.calls.append('load')
+        with tarfile.open(fileobj=io.BytesIO(archive)) as found:
+            entry, = json.load(found.extractfile('manifest.json'))
+            config = json.load(found.extractfile(entry['Config']))
+        self.engine.known_images[entry['RepoTags'][0]] = models.EngineImage(
+            f'sha256:{entry["Config"][:-5]}', size=len(archive),
+            layers=tuple(config['rootfs']['diff_ids']))
+
+    def ensure(self, context='tenant', image_id=fakes.IMAGE_ID, **values):
+        with self.images.held(images.Request(
+                context, image_id, **values)) as image:
+            return image
+
+    def refused(self, reason, error=errors.InvalidImage, **values):
+        with self.assertRaisesRegex(error, reason):
+            self.ensure(**values)
+        self.assertEqual({}, self.engine.known_images)
+
+    def threads(self, number, work):
+        def run():
+            try:
+                results.append(work())
+            except Exception as error:
+                results.append(error)
+        results = []
+        threads = [threading.Thread(target=run) for _ in range(number)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        return results
+
+
+class TestImages(ImagesCase):
+
+    def test_an_image_is_transferred_once(self):
+        found = self.threads(64, self.ensure)
+        self.assertEqual(1, len(set(found)))
         self.assertEqual(1, self.engine.calls.count('load'))
-        self.service.download.assert_called_once()
+        self.assertEqual(1, len(self.glance.downloads))
+
+    def test_a_failure_is_shared(self):
+        waiting = threading.Barrier(9, timeout=5)
+
+        def once(at):
+            if at == 0:
+                waiting.wait()
+                time.sleep(0.2)
+                raise exception.GlanceConnectionFailed(
+                    server='x', reason='canary')
+        self.glance.during = once
+
+        def work():
+            if threading.current_thread() is not leader:
+                waiting.wait()
+            return self.ensure()
+        leader = threading.Thread(target=lambda: results.append(
+            self.threads(1, self.ensure)[0]))
+        results = []
+        leader.start()
+        results += self.threads(8, work)
+        leader.join()
+        self.assertEqual([errors.TransferFailed] * 9,
+                         [type(result) for result in results])
+        self.assertEqual(1, len(self.glance.downloads))
+
+    def test_nobody_wants_it_any_more(self):
+        self.enterContext(mock.patch.object(flights, '_LOOK', 0))
+
+        def gone():
+            raise exception.UnexpectedDeletingTaskStateError(
+                instance_uuid='x', expected={}, actual={})
+        self.refused('', exception.UnexpectedDeletingTaskStateError,
+                     check_wanted=gone)
+        self.assertNotIn('load', self.engine.calls)
+
+    def test_somebody_still_wants_it(self):
+        self.enterContext(mock.patch.object(flights, '_LOOK', 0))
+        flight = flights.Flight()
+        flight.wanted = [mock.Mock(side_effect=ValueError), mock.Mock()]
+        flight.check()
+        flight.wanted.pop()
+        self.assertRaises(ValueError, flight.check)
 
     def test_what_was_not_inspected_is_not_run(self):
-        self.load_as('sha256:other')
-        with self.assertRaisesRegex(errors.InvalidImage, 'inspected'):
-            self.images.ensure(None, fakes.image_meta())
-        self.assertEqual({}, self.engine.known_images)
+        def load(content):
+            b''.join(content)
+            self.engine.known_images[tag] = models.EngineImage('sha256:x')
+        tag = images._tag(images.Request(None, fakes.IMAGE_ID),
+                          self.glance.records[fakes.IMAGE_ID])
+        self.engine.load = load
+        self.refused('inspected')
 
     def test_an_image_in_another_format(self):
-        with self.assertRaisesRegex(errors.InvalidImage, 'container_format'):
-            self.images.ensure(None, fakes.image_meta(
-                container_format='bare'))
+        self.glance.add(fakes.IMAGE_ID, b'', container_format='bare')
+        self.refused('container_format')
 
     def test_an_image_that_vanished_from_glance(self):
-        self.service.get.side_effect = exception.ImageNotFound(image_id='x')
+        self.glance.records.clear()
+        self.refused('not in Glance')
+
+    def test_what_is_here_is_not_everybodys(self):
+        self.ensure()
         with self.assertRaisesRegex(errors.InvalidImage, 'not in Glance'):
-            self.images.ensure(None, fakes.image_meta())
+            self.ensure('stranger')
+
+    def test_other_data_under_the_same_id_is_another_image(self):
+        first = self.ensure()
+        self.glance.add(fakes.IMAGE_ID, archives.tar(
+            archives.saved(settings={'Cmd': ['other']})))
+        self.assertNotEqual(first.id, self.ensure().id)
 
     def test_no_image_at_all(self):
         meta = fakes.image_meta()
         delattr(meta, '_obj_id')
         with self.assertRaises(exception.ImageUnacceptable):
-            self.images.ensure(None, meta)
+            images.wanted(None, meta)
 
     def test_a_download_that_breaks(self):
-        def broken(context, image_id):
-            yield self.content[:100_000]
-            raise BrokenPipeError('Corrupt image download')
-        self.service.download.side_effect = broken
-        with self.assertRaisesRegex(errors.TransferFailed, 'Corrupt'):
-            self.images.ensure(None, fakes.image_meta())
+        def broken(at):
+            if at == 2:
+                raise BrokenPipeError('Corrupt image download')
+        self.glance.during = broken
+        self.refused('Corrupt', errors.TransferFailed)
+        self.glance.during = lambda at: None
+        self.ensure()
+
+    def test_a_download_that_stalls(self):
+        goes_on = threading.Event()
+        self.addCleanup(goes_on.set)
+        self.images = self.new_images(stall=0.2)
+        self.glance.during = lambda at: at == 2 and goes_on.wait(9)
+        self.refused('nothing came for 0.2 s', errors.TransferFailed)
 
     def test_the_engine_does_not_accept_it(self):
-        self.engine.failures = {'load': [errors.InvalidRequest('bad')]}
-        with self.assertRaisesRegex(errors.InvalidImage, 'bad'):
-            self.images.ensure(None, fakes.image_meta())
+        self.engine.load = mock.Mock(side_effect=errors.InvalidRequest('bad'))
+        self.refused('bad')
+
+    def test_a_wrong_checksum(self):
+        self.glance.records[fakes.IMAGE_ID]['os_hash_value'] = 'other'
+        self.refused('sha512 checksum')
+
+    def test_a_checksum_of_an_unknown_kind(self):
+        self.glance.records[fakes.IMAGE_ID]['os_hash_algo'] = 'rot13'
+        self.refused('kind')
+
+    def test_a_wrong_signature(self):
+        error = cryptography.exceptions.InvalidSignature()
+        self.glance.during = mock.Mock(side_effect=error)
+        self.refused('signature', trusted_certs='certs')
+        self.assertEqual([(fakes.IMAGE_ID, 'certs')], self.glance.downloads)
+        self.glance.during = mock.Mock(
+            side_effect=exception.ImageUnacceptable(image_id='x', reason='y'))
+        self.refused('y')
 
     def test_which_checksum_is_compared(self):
         self.assertEqual(('md5', 'abc'), images._checksum(
@@ -322,6 +325,119 @@ class TestImages(unittest.TestCase):
             'checksum': 'abc', 'properties': {
                 'os_hash_algo': 'sha256', 'os_hash_value': 'd'}}))
         self.assertIsNone(images._checksum({}))
+
+    def test_larger_than_the_flavors_disk(self):
+        with self.assertRaisesRegex(errors.InvalidImage, 'disk 100'):
+            self.ensure(disk=100)
+        # It is as good as before for another flavor.
+        self.ensure(disk=10 ** 9)
+        self.assertEqual(1, len(self.glance.downloads))
+
+    def test_a_root_file_system(self):
+        for container_format in ('docker', 'bare'):
+            content = archives.layer({container_format: b''})
+            self.glance.add('rootfs', content,
+                            container_format=container_format,
+                            properties={'docker_image_format': 'rootfs'})
+            self.assertEqual(('sha256:' + archives.digest(content),),
+                             self.ensure(image_id='rootfs').layers)
+
+
+class TestRefusals(ImagesCase):
+    """What is known to be bad is not fetched again."""
+
+    def test_a_bad_image_is_fetched_once(self):
+        self.glance.add(fakes.IMAGE_ID, archives.tar(
+            archives.saved([archives.layer({'proc': b''})])))
+        for _ in range(3):
+            self.refused('/proc is no directory')
+        self.assertEqual(1, len(self.glance.downloads))
+        # Other data under its id is another matter.
+        self.glance.add(fakes.IMAGE_ID, self.content)
+        self.ensure()
+
+    def test_a_stream_that_was_changed_says_nothing(self):
+        content = bytearray(self.content)
+        content[700] ^= 1
+        self.glance.contents[fakes.IMAGE_ID] = bytes(content)
+        self.refused('.')
+        content[0] ^= 1
+        self.glance.contents[fakes.IMAGE_ID] = bytes(content)
+        self.refused('not a tar')
+        self.glance.contents[fakes.IMAGE_ID] = self.content
+        self.ensure()
+
+    def test_a_stream_that_was_cut_says_nothing(self):
+        self.glance.contents[fakes.IMAGE_ID] = self.content[:2000]
+        self.refused('2000 of', errors.TransferFailed)
+        self.glance.contents[fakes.IMAGE_ID] = self.content
+        self.ensure()
+
+    def test_not_all_are_remembered(self):
+        self.enterContext(mock.patch.object(images, '_REMEMBERED', 2))
+        for number in range(3):
+            self.images._remember(f'{number}', 'bad')
+        self.assertEqual({'1', '2'}, set(self.images._refused))
+
+
+class TestBases(ImagesCase):
+    """Thin snapshots, which stand on other images."""
+
+    def thin(self, base='base', image_id=fakes.IMAGE_ID):
+        below, above = archives.layer(), archives.layer({'new': b''})
+        self.glance.add('base', archives.tar(archives.saved([below])))
+        self.glance.add(
+            image_id, archives.tar(archives.saved(
+                [below, above], **{'0/layer.tar': None})),
+            properties={'docker_base_image': base})
+
+    def test_the_base_comes_first(self):
+        self.thin()
+        self.assertEqual(2, len(self.ensure().layers))
+        self.assertEqual(['base', fakes.IMAGE_ID],
+                         [image_id for image_id, _ in self.glance.downloads])
+
+    def test_a_base_that_one_may_not_use(self):
+        self.thin('secret')
+        self.refused('the image secret that it stands on: it is not in')
+
+    def test_images_that_stand_on_each_other(self):
+        self.thin('other')
+        self.thin(fakes.IMAGE_ID, 'other')
+        self.refused('more than 16')
+
+
+class TestEviction(ImagesCase):
+
+    def test_not_while_a_build_uses_it(self):
+        with self.images.held(images.Request('x', fakes.IMAGE_ID)):
+            tag, = self.engine.known_images
+            self.assertFalse(self.images.evict(tag))
+        self.assertTrue(self.images.evict(tag))
+        self.assertEqual({}, self.engine.known_images)
+
+    def test_spawning_while_it_is_evicted(self):
+        """Each build finds its image until it has made its container."""
+        self.ensure()
+        tag, = self.engine.known_images
+        ended = threading.Event()
+
+        def evict():
+            while not ended.is_set():
+                self.images.evict(tag)
+        evictor = threading.Thread(target=evict)
+        evictor.start()
+
+        def build():
+            for _ in range(50):
+                with self.images.held(images.Request('x', fakes.IMAGE_ID)):
+                    assert tag in self.engine.known_images
+            return True
+        try:
+            self.assertEqual([True] * 4, self.threads(4, build))
+        finally:
+            ended.set()
+            evictor.join()
 
 
 class TestSandbox(unittest.TestCase):
@@ -337,7 +453,11 @@ class TestSandbox(unittest.TestCase):
 
     def test_the_archive_is_one_that_we_would_accept(self):
         digest, content = sandbox.image_archive('x86_64')
-        self.assertEqual(digest, rewritten(content)[1])
+        with tarfile.open(fileobj=io.BytesIO(content)) as found:
+            entry, = json.load(found.extractfile('manifest.json'))
+            config = found.extractfile(entry['Config']).read()
+        self.assertEqual(digest,
+                         'sha256:' + hashlib.sha256(config).hexdigest())
 
     def test_an_operators_own_image(self):
         engine = fakes.Engine()

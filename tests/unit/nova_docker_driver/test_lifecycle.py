@@ -21,6 +21,7 @@ from nova import exception
 
 from nova_docker_driver import errors
 from nova_docker_driver import guestfiles
+from nova_docker_driver import imagemodels
 from nova_docker_driver import images
 from nova_docker_driver import lifecycle
 from nova_docker_driver import models
@@ -49,7 +50,8 @@ class LifecycleCase(unittest.TestCase):
         self.files = guestfiles.GuestFiles(Path(directory.name))
         self.sandboxes = sandbox.Sandboxes(self.engine, '')
         self.lifecycle = lifecycle.Lifecycle(
-            self.engine, images.Images(self.engine, mock.Mock()),
+            self.engine, images.Images(
+                self.engine, fakes.Glance(), imagemodels.Terms('')),
             self.sandboxes, self.network, self.files,
             snapshot.Snapshot(self.engine),
             mock.create_autospec(snapshots.Snapshots, instance=True))
