@@ -34,8 +34,12 @@ from nova_docker_driver import errors
 
 LOG = logging.getLogger(__name__)
 
-#: Pieces that may wait; Glance's are of 64 KiB.
-_WAITING = 16
+#: Bytes that are hashed and handed over at once, of Glance's 64 KiB: each
+#: time the two threads may have to wait for each other.
+_PIECE = 1024 * 1024
+
+#: Pieces that may wait.
+_WAITING = 3
 
 
 class Sink(Protocol):
@@ -67,6 +71,8 @@ class Arrival:
         self._expected = checksum[1] if checksum else None
         self._hash = _hash(checksum[0]) if checksum else None
         self._size = size
+        self._partial: list[bytes] = []
+        self._partial_size = 0
         self._arrived = 0
         self._stall = stall
         self._pieces: queue.Queue[bytes | _End] = queue.Queue(_WAITING)
@@ -122,6 +128,14 @@ class Arrival:
     def write(self, piece: bytes) -> None:
         """For the thread that fetches."""
         self._arrived += len(piece)
+        self._partial.append(piece)
+        self._partial_size += len(piece)
+        if self._partial_size >= _PIECE:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        piece = b''.join(self._partial)
+        self._partial, self._partial_size = [], 0
         if self._hash:
             self._hash.update(piece)
         self._put(piece)
@@ -142,6 +156,7 @@ class Arrival:
         error: errors.DockerDriverError | None = None
         try:
             self._fetch(self)
+            self._hand_over()
         except _Closed:
             return
         except Exception as problem:

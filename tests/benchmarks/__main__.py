@@ -18,5 +18,7 @@ import sys
 from tests.benchmarks import bounds
 from tests.benchmarks import events
 from tests.benchmarks import spawn
+from tests.benchmarks import transfers
 
-sys.exit(max(spawn.main(), events.main(), bounds.main()))
+sys.exit(max(spawn.main(), events.main(), bounds.main(),
+             transfers.main()))
