@@ -92,7 +92,6 @@ ELSEWHERE = {
     'pre_stop': 'handle stop_signal in the process',
     'profiles': _SEVERAL,
     'provider': _SEVERAL,
-    'pull_policy': 'images come from Glance',
     'scale': _SEVERAL,
     'volumes_from': 'attach a volume to each server',
 }

@@ -313,7 +313,8 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
     """The options for oslo-config-generator."""
-    return [(GROUP, OPTIONS)]
+    return [(GROUP, OPTIONS),
+            (imageconf.EXAMPLE_GROUP, imageconf.CREDENTIAL_OPTIONS)]
 
 
 def policy(conf: cfg.ConfigOpts, host: str,

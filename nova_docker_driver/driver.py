@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from castellan import key_manager
 from nova.compute import task_states
 from nova import conf as nova_conf
 from nova.console import type as console_type
@@ -51,12 +52,15 @@ from nova_docker_driver import hardening
 from nova_docker_driver import health
 from nova_docker_driver import hostinfo
 from nova_docker_driver import hostmodels
+from nova_docker_driver import imagecache
 from nova_docker_driver import imageconf
+from nova_docker_driver import imagemodels
 from nova_docker_driver import images
 from nova_docker_driver import inventory
 from nova_docker_driver import lifecycle
 from nova_docker_driver import models
 from nova_docker_driver import network
+from nova_docker_driver import registry
 from nova_docker_driver import sandbox
 from nova_docker_driver import snapshot
 from nova_docker_driver import snapshots
@@ -90,6 +94,8 @@ class DockerDriver(virt_driver.ComputeDriver):
         # An image in the format docker is stored with the disk format raw.
         'supports_image_type_raw': True,
         'supports_pcpus': True,
+        'supports_trusted_certs': True,
+        'has_imagecache': True,
     }
 
     def __init__(self, virtapi: nova_virtapi.VirtAPI) -> None:
@@ -103,13 +109,17 @@ class DockerDriver(virt_driver.ComputeDriver):
         self._snapshot = snapshot.Snapshot(self._engine)
         self._images = images.Images(
             self._engine, glance.API(), imageconf.terms(CONF),
-            options.image_stall_timeout)
+            options.image_stall_timeout, registry.Registry(
+                self._engine, imageconf.terms(CONF),
+                imageconf.registry_rules(CONF), _secret))
+        self._image_cache = imagecache.ImageCache(self._engine, self._images)
         self._lifecycle = lifecycle.Lifecycle(
             self._engine, self._images,
             sandbox.Sandboxes(self._engine, options.sandbox_image),
             network.Network(network.wait_for_events(virtapi)),
             guestfiles.GuestFiles(Path(options.files_path)), self._snapshot,
-            snapshots.Snapshots(self._engine, glance.API()))
+            snapshots.Snapshots(self._engine, glance.API(),
+                                options.snapshot_layers == 'new'))
         self._guest = guest.Guest(self._engine, options.console_shell)
         #: What runs while the service does, each with start and stop.
         self._services: list[_Service] = []
@@ -202,13 +212,29 @@ class DockerDriver(virt_driver.ComputeDriver):
         provider_tree.update_inventory(nodename, inventory.inventory(
             facts, self._get_allocation_ratios(current),
             CONF.reserved_host_cpus, CONF.reserved_host_memory_mb,
-            self._get_reserved_host_disk_gb_from_config()))
+            self._get_reserved_host_disk_gb_from_config(),
+            self._image_cache.size_gib()))
         wanted = inventory.traits(facts, self._hostinfo.engine_facts())
         # Traits of others' making, such as an operator's, stay.
         ours = {trait for trait in provider_tree.data(nodename).traits
                 if inventory.is_ours(trait)}
         provider_tree.remove_traits(nodename, *(ours - wanted))
         provider_tree.add_traits(nodename, *wanted)
+
+    def manage_image_cache(self, context: Context,
+                           all_instances: Sequence[Instance]) -> None:
+        options = CONF.image_cache
+        if options.remove_unused_base_images:
+            self._image_cache.prune(
+                {instance.image_ref for instance in all_instances},
+                options.remove_unused_original_minimum_age_seconds)
+
+    def cache_image(self, context: Context, image_id: str) -> bool:
+        request = imagemodels.Request(context, image_id)
+        if self._images.has(request):
+            return False
+        with self._images.held(request):
+            return True
 
     def get_host_uptime(self) -> str:
         # The words of this program are what Nova's API takes apart.
@@ -398,6 +424,12 @@ class DockerDriver(virt_driver.ComputeDriver):
                            hostinfo.gpus(), hostinfo.shared_cpus(),
                            {device.address: device.files for device
                             in self._hostinfo.pci_devices})
+
+
+def _secret(context: Context, secret_id: str) -> bytes:
+    """What Barbican has under an id, for the one who asks."""
+    found = key_manager.API(CONF).get(context, secret_id).get_encoded()
+    return found if isinstance(found, bytes) else str(found).encode()
 
 
 def _vifs(network_info: NetworkInfo | None) -> Sequence[network_model.VIF]:

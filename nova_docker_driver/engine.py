@@ -20,7 +20,7 @@ Errors are told apart by type here, once; no other module reads their text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import os
 import socket
@@ -29,9 +29,12 @@ import time
 from typing import Any
 
 import docker
+import docker.auth
 import docker.errors
 import docker.utils
+from oslo_utils import timeutils
 import requests.exceptions
+import urllib3.exceptions
 
 from nova_docker_driver import enginedocs
 from nova_docker_driver import errors
@@ -281,6 +284,86 @@ class Engine:
             found = client.inspect_image(reference)
         return enginedocs.image(found)
 
+    def stored_images(self) -> list[models.StoredImage]:
+        """The images under tags of ours, in one call."""
+        with self._call() as client:
+            return enginedocs.stored_images(
+                client.images(f'{names.IMAGE_NAMESPACE}/*'))
+
+    def images_in_use(self) -> set[str]:
+        """The images of all containers, ours or not, in one call."""
+        with self._call() as client:
+            return {entry['ImageID'] for entry in client.containers(all=True)}
+
+    def image_loaded_at(self, tag: str) -> float:
+        """When an image got its tag, in seconds since the epoch.
+
+        :raises NotFound: if the Engine does not have it
+        """
+        with self._call() as client:
+            found = client.inspect_image(tag)['Metadata']['LastTagTime']
+        return timeutils.parse_isotime(found).timestamp()
+
+    def distribution(self, reference: str, authorization: Mapping[str, Any]
+                     ) -> tuple[str, frozenset[str]]:
+        """The digest that a registry has for a reference, and for what.
+
+        :param authorization: ``username`` and ``password``, or empty. Never
+            left out: the SDK would use what the user of this process has.
+        :returns: ``sha256:...``, and architectures as images name them
+        :raises NotFound: if the registry has no such thing
+        :raises NotAuthorized: if it does not let us have it
+        """
+        with self._call() as client:
+            try:
+                found = client.inspect_distribution(reference,
+                                                    dict(authorization))
+            except docker.errors.APIError as error:
+                raise _registry_error(_reason(error)) from error
+        return str(found['Descriptor']['digest']), frozenset(
+            platform['architecture'] for platform in found['Platforms'] or ()
+            if platform.get('architecture') not in (None, '', 'unknown'))
+
+    def pull(self, reference: str, authorization: Mapping[str, Any],
+             timeout: float, stall: float) -> Iterator[tuple[str, int]]:
+        """Brings an image from a registry.
+
+        Ends the pull if the caller does not go on.
+
+        :param reference: with a digest
+        :param timeout: seconds for all of it
+        :param stall: seconds for which nothing may come
+        :returns: parts, and how large each is, again and again
+        :raises EngineTimeout: if it takes too long
+        """
+        name, _, digest = reference.partition('@')
+        deadline = time.monotonic() + timeout
+        with self._call() as client:
+            # The SDK's own method would wait without end.
+            sdk: Any = client
+            answer = sdk._post(
+                sdk._url('/images/create'), stream=True, timeout=stall,
+                params={'fromImage': name, 'tag': digest}, headers={
+                    'X-Registry-Auth': docker.auth.encode_header(
+                        dict(authorization))})
+            with contextlib.closing(answer):
+                sdk._raise_for_status(answer)
+                for progress in sdk._stream_helper(answer, decode=True):
+                    if 'error' in progress:
+                        raise _registry_error(progress['error'])
+                    if time.monotonic() > deadline:
+                        raise errors.EngineTimeout(
+                            f'it takes longer than {timeout:g} s')
+                    size = (progress.get('progressDetail') or {}).get('total')
+                    if size and 'id' in progress:
+                        yield progress['id'], int(size)
+
+    def tag(self, reference: str, tag: str) -> None:
+        """An image has a tag of ours afterwards."""
+        name, _, label = tag.rpartition(':')
+        with self._call() as client:
+            client.tag(reference, name, label)
+
     def load(self, archive: Iterable[bytes | memoryview]) -> None:
         """Streams an image archive into the Engine.
 
@@ -400,11 +483,14 @@ def _translated(endpoint: str) -> Iterator[None]:
         if status is not None and status < 500:
             raise errors.InvalidRequest(_reason(error)) from error
         raise errors.EngineError(_reason(error)) from error
-    except requests.exceptions.ReadTimeout as error:
+    except (requests.exceptions.ReadTimeout,
+            urllib3.exceptions.ReadTimeoutError) as error:
         raise errors.EngineTimeout(
             f'The Docker Engine at {endpoint} did not answer in time'
         ) from error
     except (requests.exceptions.RequestException,
+            # In the middle of an answer the SDK lets the layer below speak.
+            urllib3.exceptions.HTTPError,
             docker.errors.DockerException) as error:
         refused = _driver_error(error)
         if refused is not None:
@@ -430,6 +516,18 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         pending += [part for part in (
             current.__cause__, current.__context__, *current.args)
             if isinstance(part, BaseException)]
+
+
+def _registry_error(message: str) -> errors.EngineError:
+    """What the Engine means that tells us a registry's words."""
+    lower = message.lower()
+    if any(word in lower for word in ('unauthorized', 'denied',
+                                      'no basic auth')):
+        return errors.NotAuthorized(message)
+    if any(words in lower for words in ('not found', 'manifest unknown',
+                                        'name unknown')):
+        return errors.NotFound(message)
+    return errors.EngineError(message)
 
 
 def _driver_error(error: BaseException) -> errors.DockerDriverError | None:

@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import dataclasses
 from typing import Any
 
@@ -251,6 +251,14 @@ def image(entry: Mapping[str, Any]) -> models.EngineImage:
         id=entry['Id'], entrypoint=tuple(config.get('Entrypoint') or ()),
         command=tuple(config.get('Cmd') or ()), size=entry.get('Size', 0),
         layers=tuple((entry.get('RootFS') or {}).get('Layers') or ()))
+
+
+def stored_images(entries: Iterable[Mapping[str, Any]]
+                  ) -> list[models.StoredImage]:
+    """Our tags in a list of images."""
+    return [models.StoredImage(tag, entry['Id'], entry['Size'])
+            for entry in entries for tag in entry.get('RepoTags') or ()
+            if tag.startswith(names.IMAGE_NAMESPACE + '/')]
 
 
 def event(entry: Mapping[str, Any]) -> models.Event | None:

@@ -20,12 +20,14 @@
     |   |   +-- EngineTimeout     it did not answer in time: outcome unknown
     |   |   +-- EngineTooOld      it does not speak our API version
     |   +-- NotFound              no such container or image
+    |   +-- NotAuthorized         a registry does not let us have it
     |   +-- NameConflict          the name is taken
     |   +-- InvalidRequest        it calls the request itself wrong
     +-- InvalidSpec               the tenant's user_data cannot be honoured
     +-- Unsupported               this host cannot do what the flavor wants
     +-- InvalidImage              the image's archive cannot be accepted
-    +-- TransferFailed            the image did not arrive from Glance
+    +-- TransferFailed            the image did not arrive
+    +-- CredentialsUnavailable    the operator's cannot be read
     +-- ForeignContainer          our name on a container that is not ours
     +-- ProcessFailed             the process could not start or ended early
 
@@ -67,6 +69,10 @@ class NotFound(EngineError):
     """The Engine has no such object."""
 
 
+class NotAuthorized(EngineError):
+    """A registry does not let us have the object."""
+
+
 class NameConflict(EngineError):
     """Another container has the name."""
 
@@ -88,7 +94,11 @@ class InvalidImage(DockerDriverError):
 
 
 class TransferFailed(DockerDriverError):
-    """The image did not arrive whole from Glance."""
+    """The image did not arrive whole."""
+
+
+class CredentialsUnavailable(DockerDriverError):
+    """The operator's credentials for a registry cannot be read."""
 
 
 class ForeignContainer(DockerDriverError):

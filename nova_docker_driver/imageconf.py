@@ -23,6 +23,9 @@ from nova_docker_driver import imageconfig
 from nova_docker_driver import imagemodels
 from nova_docker_driver import models
 
+#: Of the Engine, too: both are on one machine.
+_ARCHITECTURE = imageconfig.architecture(os.uname().machine)
+
 _DEFAULTS = imagemodels.ImageBounds()
 
 OPTIONS = [
@@ -75,14 +78,110 @@ Volumes that an image may declare.
 Each becomes a directory of the Engine outside of the root file system. What
 is written there counts as the server's disk, and goes when the server goes.
 """),
+    cfg.StrOpt(
+        'snapshot_layers', default='all', choices=[
+            ('all', 'a snapshot is an image that needs no other one'),
+            ('new', 'only what the server wrote is uploaded; the snapshot '
+                    'names the image of the server, and cannot be used '
+                    'without it')],
+        help="""
+Which layers a snapshot has, where Glance still has the image of the server.
+
+With ``new``, a backup every night costs what changed that day, and whoever
+may use the snapshot has to be allowed to use its base, too. The property
+``docker_base_image`` of a snapshot tells which it is; do not delete that one.
+"""),
+    cfg.ListOpt(
+        'allowed_registries', default=[],
+        help="""
+Registries from which servers may have images without Glance.
+
+A tenant names such an image in the property ``docker_image_ref`` of a Glance
+image, or in the key ``image`` of a server's specification. The Engine pulls
+it: only its configuration is inspected, not what is in its layers. Allow
+registries whose images you trust as you trust your own.
+
+Possible values:
+
+* ``registry.example.org``: all that is in a registry
+* ``registry.example.org:5000/team/*``: repositories, in which ``*`` stands
+  for anything
+* ``docker.io/library/*``: the official images of the Docker Hub
+"""),
+    cfg.ListOpt(
+        'registry_credentials', default=[],
+        help="""
+Names of credentials for registries.
+
+Each has a section ``[docker_registry_NAME]``. Of several that cover a
+reference and a project, the first is used. Without one, the registry is asked
+as anybody would: credentials that Docker's own tools keep for the user of
+nova-compute are never used.
+"""),
+    cfg.IntOpt(
+        'image_pull_timeout', default=1800, min=1,
+        help="""
+Seconds that a pull from a registry may take.
+
+Related options:
+
+* ``image_stall_timeout``: seconds for which nothing may come
+"""),
 ]
+
+CREDENTIAL_OPTIONS = [
+    cfg.ListOpt(
+        'references', default=[],
+        help='Repositories that the credentials are shown for; written as in '
+             '``allowed_registries``.'),
+    cfg.ListOpt(
+        'projects', default=[],
+        help='Ids of the projects whose servers may use the credentials; '
+             '``*`` for all.'),
+    cfg.StrOpt(
+        'config_file', default='',
+        help='A ``config.json`` of Docker\'s with the credentials, or with a '
+             'credential helper that has them.'),
+    cfg.StrOpt(
+        'username', default='',
+        help='Used where there is no ``config_file``.'),
+    cfg.StrOpt(
+        'password', default='', secret=True,
+        help='Used where there is no ``config_file``.'),
+]
+
+#: As an example, of which the sample file tells.
+EXAMPLE_GROUP = cfg.OptGroup(
+    'docker_registry_NAME', title='Credentials for registries',
+    help='One section for each name in ``[docker] registry_credentials``.')
+
+
+def registry_rules(conf: cfg.ConfigOpts) -> imagemodels.RegistryRules:
+    """What servers may have from registries."""
+    options = conf.docker
+    return imagemodels.RegistryRules(
+        allowed=tuple(options.allowed_registries),
+        credentials=tuple(_credential(conf, name)
+                          for name in options.registry_credentials),
+        pull_timeout=options.image_pull_timeout,
+        stall_timeout=options.image_stall_timeout)
+
+
+def _credential(conf: cfg.ConfigOpts, name: str) -> imagemodels.Credential:
+    group = f'docker_registry_{name}'
+    conf.register_opts(CREDENTIAL_OPTIONS, group=group)
+    found = conf[group]
+    return imagemodels.Credential(
+        references=tuple(found.references), projects=tuple(found.projects),
+        config_file=found.config_file, username=found.username,
+        password=found.password)
 
 
 def terms(conf: cfg.ConfigOpts) -> imagemodels.Terms:
     """The terms on which this host accepts images."""
     options = conf.docker
     return imagemodels.Terms(
-        tag='', architecture=imageconfig.architecture(os.uname().machine),
+        tag='', architecture=_ARCHITECTURE,
         bounds=imagemodels.ImageBounds(
             size=options.image_max_size * models.GIB,
             ratio=options.image_max_ratio,

@@ -15,7 +15,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+import contextlib
 import dataclasses
+from typing import Any
 
 from nova_docker_driver import models
 
@@ -38,6 +41,61 @@ class ImageBounds:
     window: int = 16 * models.MIB
     #: Directories that the image keeps outside of its root file system.
     volumes: int = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Credential:
+    """What the operator shows to registries, and for whom."""
+
+    #: Patterns of repositories, and ids of projects; ``*`` is any project.
+    references: tuple[str, ...]
+    projects: tuple[str, ...]
+    #: A ``config.json`` of Docker's; or else the other two.
+    config_file: str = ''
+    username: str = ''
+    password: str = dataclasses.field(default='', repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class RegistryRules:
+    """What the operator lets servers have from registries."""
+
+    #: Patterns; without any, nothing.
+    allowed: tuple[str, ...] = ()
+    credentials: tuple[Credential, ...] = ()
+    #: Seconds for all of a pull, and for which nothing may come of it.
+    pull_timeout: float = 1800
+    stall_timeout: float = 60
+
+
+def _anything(*values: str) -> None:
+    """For requests of which nobody wants to know more."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Who wants an image, and what for."""
+
+    context: Any
+    #: In Glance.
+    image_id: str
+    #: Bytes that the image may have, unpacked; 0 for any number.
+    disk: int = 0
+    trusted_certs: Any = None
+    #: In a registry; instead of the one that the Glance image names.
+    reference: str = ''
+    #: ``missing``, ``always`` or ``never``.
+    pull_policy: str = 'missing'
+    project: str = ''
+    #: References that have become digests for the server already.
+    pinned: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: Is told of a reference and the digest that it has become.
+    pin: Callable[[str, str], None] = _anything
+    #: Raises once the server is not wanted any more.
+    check_wanted: Callable[[], None] = _anything
+    #: Wraps a step that a tenant sees in the events of the server's action.
+    event: Callable[[str], contextlib.AbstractContextManager[Any]] = (
+        contextlib.nullcontext)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
 import functools
@@ -36,6 +36,7 @@ from nova_docker_driver import flights
 from nova_docker_driver import imagemodels
 from nova_docker_driver import models
 from nova_docker_driver import names
+from nova_docker_driver import registry
 
 LOG = logging.getLogger(__name__)
 
@@ -46,6 +47,11 @@ BASE_PROPERTY = 'docker_base_image'
 #: The property that says that the data is a root file system's tar.
 FORMAT_PROPERTY = 'docker_image_format'
 ROOTFS = 'rootfs'
+
+#: The properties that make an image a mere name of one in a registry, and
+#: that say which secret of its owner's the registry wants.
+REFERENCE_PROPERTY = 'docker_image_ref'
+SECRET_PROPERTY = 'docker_registry_secret'
 
 #: Snapshots of snapshots of ...: honest ones are few.
 _DEEPEST = 16
@@ -68,32 +74,34 @@ class ImageService(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
-    """Who wants an image, and what for."""
+class _Source:
+    """Where an image comes from, for one who may have it."""
 
-    context: nova_context.RequestContext
-    image_id: str
-    #: Bytes that the image may have, unpacked; 0 for any number.
-    disk: int = 0
-    trusted_certs: Any = None
-    #: Raises once the server is not wanted any more.
-    check_wanted: flights.CheckWanted = lambda: None
+    #: Under which the Engine has it then.
+    tag: str
+    #: Holds the layers that it stands on.
+    base: Callable[[], contextlib.AbstractContextManager[tuple[str, ...]]]
+    bring: Callable[[tuple[str, ...], flights.Flight[models.EngineImage]],
+                    models.EngineImage]
 
 
 class Images:
     """The images of one Engine, named by their Glance ids."""
 
     def __init__(self, engine_port: engine.Engine, service: ImageService,
-                 terms: imagemodels.Terms, stall: float = 60) -> None:
+                 terms: imagemodels.Terms, stall: float = 60,
+                 registries: registry.Registry | None = None) -> None:
         """Touches nothing yet.
 
         :param terms: the operator's, without a tag
         :param stall: seconds for which a download may bring nothing
+        :param registries: none, if images come from Glance only
         """
         self._engine = engine_port
         self._service = service
         self._terms = terms
         self._stall = stall
+        self._registries = registries
         self._flights: flights.Flights[models.EngineImage] = flights.Flights()
         self._lock = threading.Lock()
         self._holders: collections.Counter[str] = collections.Counter()
@@ -101,12 +109,13 @@ class Images:
             collections.OrderedDict())
 
     @contextlib.contextmanager
-    def held(self, request: Request) -> Iterator[models.EngineImage]:
+    def held(self, request: imagemodels.Request
+             ) -> Iterator[models.EngineImage]:
         """The Engine has the image, and keeps it meanwhile.
 
         However many servers wait for an image, it is transferred once. That
-        it is here already gives nobody a right to it: Glance is asked each
-        time.
+        it is here already gives nobody a right to it: Glance, or the
+        registry, is asked each time.
 
         :raises InvalidImage: if it is not one that can be run
         :raises TransferFailed: if it does not arrive
@@ -118,24 +127,9 @@ class Images:
                     f'{request.disk}')
             yield image
 
-    @contextlib.contextmanager
-    def _held(self, request: Request, deepest: int
-              ) -> Iterator[models.EngineImage]:
-        record = self._record(request)
-        tag = _tag(request, record)
-        with self._lock:
-            self._holders[tag] += 1
-        try:
-            yield self._ensure(request, record, tag, deepest)
-        finally:
-            with self._lock:
-                self._holders[tag] -= 1
-                if not self._holders[tag]:
-                    del self._holders[tag]
-
-    def has(self, request: Request) -> bool:
+    def has(self, request: imagemodels.Request) -> bool:
         """Whether the Engine has the image already."""
-        return self._known(_tag(request, self._record(request))) is not None
+        return self._known(self._source(request, 0).tag) is not None
 
     def evict(self, tag: str) -> bool:
         """Removes an image unless a build uses it; whether it did."""
@@ -147,7 +141,82 @@ class Images:
             self._engine.remove_image(tag)
             return True
 
-    def _record(self, request: Request) -> dict[str, Any]:
+    @contextlib.contextmanager
+    def _held(self, request: imagemodels.Request, deepest: int
+              ) -> Iterator[models.EngineImage]:
+        source = self._source(request, deepest)
+        with self._lock:
+            self._holders[source.tag] += 1
+        try:
+            yield self._ensure(request, source)
+        finally:
+            with self._lock:
+                self._holders[source.tag] -= 1
+                if not self._holders[source.tag]:
+                    del self._holders[source.tag]
+
+    def _ensure(self, request: imagemodels.Request, source: _Source
+                ) -> models.EngineImage:
+        if source.tag in self._refused:
+            raise errors.InvalidImage(self._refused[source.tag])
+        found = self._known(source.tag)
+        if found is not None:
+            return found
+        # Before the flight: none must wait for another one, or images that
+        # stand on each other would wait for ever.
+        with source.base() as base:
+            return self._flights.share(
+                source.tag, request.check_wanted,
+                # Another flight may just have ended.
+                lambda flight: self._known(source.tag) or source.bring(
+                    base, flight))
+
+    def _known(self, tag: str) -> models.EngineImage | None:
+        with contextlib.suppress(errors.NotFound):
+            return self._engine.image(tag)
+        return None
+
+    # -- where it comes from ------------------------------------------------
+
+    def _source(self, request: imagemodels.Request, deepest: int) -> _Source:
+        """Where the requester has the image from.
+
+        :raises InvalidImage: if the requester may not have it
+        """
+        record = self._record(request)
+        reference = _property(record, REFERENCE_PROPERTY)
+        if reference:
+            return self._registry_source(dataclasses.replace(
+                request, reference=request.reference or reference), record)
+        if request.reference and not _is_of_placeholder(record):
+            raise errors.InvalidImage(
+                f'{request.reference[:80]!r} is named by the specification; '
+                f'only an image with the property {REFERENCE_PROPERTY} gives '
+                'way to it')
+        tag = tag_of(request.image_id, record)
+        return _Source(
+            tag, functools.partial(self._base, request, record, deepest),
+            lambda base, flight: self._transfer(
+                request, record, dataclasses.replace(
+                    self._terms, tag=tag, base=base), flight))
+
+    def _registry_source(self, request: imagemodels.Request,
+                         record: dict[str, Any]) -> _Source:
+        registries = self._registries
+        if registries is None:
+            raise errors.InvalidImage('this host has no images of registries')
+        with request.event('docker_resolve_image'):
+            pinned = registries.resolve(
+                request, _property(record, SECRET_PROPERTY))
+
+        def bring(base: tuple[str, ...],
+                  flight: flights.Flight[models.EngineImage]
+                  ) -> models.EngineImage:
+            with request.event('docker_pull_image'):
+                return registries.pull(pinned, request, flight)
+        return _Source(pinned.tag, lambda: contextlib.nullcontext(()), bring)
+
+    def _record(self, request: imagemodels.Request) -> dict[str, Any]:
         """What Glance says of an image to the one who asks.
 
         :raises InvalidImage: if it says nothing
@@ -165,38 +234,9 @@ class Images:
                 f'only {CONTAINER_FORMAT!r} can be run here')
         return record
 
-    def _ensure(self, request: Request, record: dict[str, Any], tag: str,
-                deepest: int) -> models.EngineImage:
-        if tag in self._refused:
-            raise errors.InvalidImage(self._refused[tag])
-        found = self._known(tag)
-        if found is not None:
-            return found
-        # Before the flight: none must wait for another one, or images that
-        # stand on each other would wait for ever.
-        with self._base(request, record, deepest) as base:
-            return self._flights.share(
-                tag, request.check_wanted,
-                functools.partial(self._fly, request, record,
-                                  dataclasses.replace(self._terms, tag=tag,
-                                                      base=base)))
-
-    def _known(self, tag: str) -> models.EngineImage | None:
-        with contextlib.suppress(errors.NotFound):
-            return self._engine.image(tag)
-        return None
-
-    def _fly(self, request: Request, record: dict[str, Any],
-             terms: imagemodels.Terms,
-             flight: flights.Flight[models.EngineImage]
-             ) -> models.EngineImage:
-        # Another one may just have ended.
-        return self._known(terms.tag) or self._transfer(
-            request, record, terms, flight)
-
     @contextlib.contextmanager
-    def _base(self, request: Request, record: dict[str, Any], deepest: int
-              ) -> Iterator[tuple[str, ...]]:
+    def _base(self, request: imagemodels.Request, record: dict[str, Any],
+              deepest: int) -> Iterator[tuple[str, ...]]:
         """The layers that a thin snapshot stands on are here meanwhile."""
         base = _property(record, BASE_PROPERTY)
         if not base:
@@ -205,7 +245,7 @@ class Images:
         if not deepest:
             raise errors.InvalidImage(
                 f'it stands on more than {_DEEPEST} other images')
-        below = dataclasses.replace(request, image_id=base)
+        below = dataclasses.replace(request, image_id=base, reference='')
         try:
             with self._held(below, deepest - 1) as image:
                 yield image.layers
@@ -213,7 +253,7 @@ class Images:
             raise errors.InvalidImage(
                 f'the image {base} that it stands on: {error}') from error
 
-    def _transfer(self, request: Request, record: dict[str, Any],
+    def _transfer(self, request: imagemodels.Request, record: dict[str, Any],
                   terms: imagemodels.Terms,
                   flight: flights.Flight[models.EngineImage]
                   ) -> models.EngineImage:
@@ -263,7 +303,8 @@ class Images:
 
 
 def wanted(context: nova_context.RequestContext,
-            image_meta: objects.ImageMeta, **values: Any) -> Request:
+            image_meta: objects.ImageMeta, **values: Any
+           ) -> imagemodels.Request:
     """What asks for the image that Nova describes.
 
     :raises ImageUnacceptable: if it describes none
@@ -271,7 +312,7 @@ def wanted(context: nova_context.RequestContext,
     if not image_meta.obj_attr_is_set('id') or not image_meta.id:
         raise exception.ImageUnacceptable(
             image_id='', reason='a server needs an image to run')
-    return Request(context, image_meta.id, **values)
+    return imagemodels.Request(context, image_meta.id, **values)
 
 
 def _watched(pieces: arrival.Arrival,
@@ -281,13 +322,34 @@ def _watched(pieces: arrival.Arrival,
         yield piece
 
 
-def _tag(request: Request, record: dict[str, Any]) -> str:
+def tag_of(image_id: str, record: dict[str, Any]) -> str:
+    """The tag under which the Engine has an image that Glance tells of."""
     checksum = _checksum(record)
-    return names.image_tag(request.image_id, checksum[1] if checksum else '')
+    return names.image_tag(image_id, checksum[1] if checksum else '')
 
 
 def _property(record: dict[str, Any], key: str) -> str:
     return str((record.get('properties') or {}).get(key) or '')
+
+
+def own_data(record: dict[str, Any]) -> dict[str, str]:
+    """What makes an image one of its own data.
+
+    A snapshot inherits the properties of its server's image, those too that
+    say that the image is elsewhere.
+    """
+    inherited = record.get('properties') or {}
+    return {name: '' for name in (REFERENCE_PROPERTY, SECRET_PROPERTY,
+                                  BASE_PROPERTY, FORMAT_PROPERTY)
+            if inherited.get(name) is not None}
+
+
+def _is_of_placeholder(record: dict[str, Any]) -> bool:
+    """Whether it is the snapshot of a server that a registry's image was for.
+
+    The specification of such a server may name an image; it was used once.
+    """
+    return (record.get('properties') or {}).get(REFERENCE_PROPERTY) == ''
 
 
 def _is_rootfs(record: dict[str, Any]) -> bool:

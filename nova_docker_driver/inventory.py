@@ -97,10 +97,13 @@ def _version(release: str) -> int:
 
 def inventory(facts: hostmodels.HostFacts, ratios: Mapping[str, float],
               reserved_cpus: int, reserved_memory_mib: int,
-              reserved_disk_gib: int) -> dict[str, dict[str, Any]]:
+              reserved_disk_gib: int, images_gib: int
+              ) -> dict[str, dict[str, Any]]:
     """The host's placement inventory.
 
     :param ratios: allocation ratio for each resource class
+    :param images_gib: what the images on the host's disk have; servers
+        cannot have that
     """
     dedicated = len(facts.dedicated_cpus)
     # As everywhere in Nova: with dedicated CPUs only, none are shared.
@@ -109,7 +112,8 @@ def inventory(facts: hostmodels.HostFacts, ratios: Mapping[str, float],
         orc.VCPU: (shared, reserved_cpus if shared else 0),
         orc.PCPU: (dedicated, 0 if shared else reserved_cpus),
         orc.MEMORY_MB: (facts.memory_mib, reserved_memory_mib),
-        orc.DISK_GB: (facts.disk_gib, reserved_disk_gib),
+        orc.DISK_GB: (facts.disk_gib, min(
+            facts.disk_gib, reserved_disk_gib + images_gib)),
         orc.PGPU: (len(facts.gpus), 0),
     }
     # Placement refuses a total of nothing.

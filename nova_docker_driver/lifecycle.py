@@ -21,9 +21,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 import contextlib
 import dataclasses
+import functools
 from typing import Any, TypeAlias
 
 from nova.compute import task_states
+from nova.compute import utils as compute_utils
 from nova import context as nova_context
 from nova import exception
 from nova.network import model as network_model
@@ -85,7 +87,8 @@ class Lifecycle:
             tenant = servers.tenant_spec(instance)
             servers.refuse_storage(instance, block_devices)
             with self._undone_on_failure(instance, vifs):
-                with self._image(context, instance, image_meta) as image:
+                with self._image(context, instance, image_meta,
+                                 tenant) as image:
                     # What cannot be is refused before anything is made.
                     spec.build(servers.inputs(instance, image, tenant,
                                               policy))
@@ -111,7 +114,8 @@ class Lifecycle:
         with self._one_at_a_time(instance), _build_failures(instance):
             tenant = servers.tenant_spec(instance)
             servers.refuse_storage(instance, block_devices)
-            with self._image(context, instance, image_meta) as image:
+            with self._image(context, instance, image_meta,
+                             tenant) as image:
                 spec.build(servers.inputs(instance, image, tenant, policy))
                 self._end_rescue(instance)
                 self._engine.remove(names.container(instance.uuid))
@@ -261,7 +265,8 @@ class Lifecycle:
             network.addresses(vifs),
             network.nameservers(vifs), tenant)
         root = self._files.mount_root(instance.uuid, own.root)
-        with self._image(context, instance, image_meta) as image:
+        with self._image(context, instance, image_meta,
+                         models.TenantSpec()) as image:
             # The image's command, and a terminal, or a bare shell would end.
             wanted = spec.build(dataclasses.replace(
                 servers.inputs(instance, image, models.TenantSpec(
@@ -379,13 +384,21 @@ class Lifecycle:
     # -- steps --------------------------------------------------------------
 
     def _image(self, context: nova_context.RequestContext,
-               instance: objects.Instance, image_meta: objects.ImageMeta
+               instance: objects.Instance, image_meta: objects.ImageMeta,
+               tenant: models.TenantSpec
                ) -> contextlib.AbstractContextManager[models.EngineImage]:
         """The Engine has the image until a container is made of it."""
         return self._images.held(images.wanted(
             context, image_meta, disk=instance.flavor.root_gb * models.GIB,
             trusted_certs=servers.trusted_certs(instance),
-            check_wanted=lambda: _check_wanted(instance)))
+            reference=tenant.image, pull_policy=tenant.pull_policy,
+            project=servers.project(instance),
+            pinned=servers.pinned(instance),
+            pin=functools.partial(servers.pin, instance),
+            check_wanted=lambda: _check_wanted(instance),
+            event=lambda name: compute_utils.EventReporter(
+                context, name, instance.host, instance.uuid,
+                graceful_exit=True)))
 
     def _connect(self, instance: objects.Instance, vifs: Vifs,
                  tenant: models.TenantSpec, policy: models.Policy,
@@ -434,7 +447,8 @@ class Lifecycle:
                     instance=instance)
         self._destroy(instance, vifs)
         tenant = servers.tenant_spec(instance)
-        with self._image(context, instance, instance.image_meta) as image:
+        with self._image(context, instance, instance.image_meta,
+                         tenant) as image:
             box, mounts = self._connect(instance, vifs, tenant, policy)
             container_id = self._containers.make(servers.inputs(
                 instance, image, tenant, policy, box, mounts))

@@ -71,6 +71,10 @@ class GuestFile:
 class TenantSpec:
     """What a tenant asks of a container, validated; nothing is granted."""
 
+    #: In a registry; empty for the server's own image.
+    image: str = ''
+    #: ``missing``, ``always`` or ``never``.
+    pull_policy: str = 'missing'
     command: tuple[str, ...] | None = None
     entrypoint: tuple[str, ...] | None = None
     # Values of variables and files may be secret: they are never shown.
@@ -175,6 +179,17 @@ class EngineImage:
     size: int = 0
     #: ``sha256:...`` of each layer, unpacked, from the lowest up.
     layers: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredImage:
+    """A tag of ours, as a list has it."""
+
+    tag: str
+    #: ``sha256:...``: the digest of the image's configuration.
+    id: str
+    #: Bytes of its layers, unpacked.
+    size: int
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ by a tenant, by an image or by a snapshot.
 from __future__ import annotations
 
 from collections.abc import Mapping
+import hashlib
 import re
 
 LABEL_PREFIX = 'org.openstack.nova-docker.'
@@ -53,6 +54,11 @@ _NAME = re.compile(
     r'/?nova-(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'
     r'(?:-(?P<role>sandbox|rescue))?')
 
+_IMAGE_TAG = re.compile(
+    IMAGE_NAMESPACE + r'/(?P<image>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-'
+    r'[0-9a-f]{12}):[0-9a-z]+')
+_REFERENCE = f'{IMAGE_NAMESPACE}/reference'
+
 
 def container(instance_uuid: str) -> str:
     """The name of the container that runs a server's process."""
@@ -75,6 +81,27 @@ def image_tag(image_id: str, checksum: str = '') -> str:
     :param checksum: hex digest of the image's data, where Glance has one
     """
     return f'{IMAGE_NAMESPACE}/{image_id}:{checksum[:32] or "latest"}'
+
+
+def reference_tag(reference: str) -> str:
+    """The tag under which the Engine has an image of a registry.
+
+    :param reference: with the image's digest
+    """
+    digest = hashlib.sha256(reference.encode()).hexdigest()
+    return f'{_REFERENCE}:{digest[:32]}'
+
+
+def is_cached(tag: str) -> bool:
+    """Whether what a tag of ours names can be brought again."""
+    return bool(_IMAGE_TAG.fullmatch(tag)) or tag.startswith(
+        f'{_REFERENCE}:')
+
+
+def image_of_tag(tag: str) -> str | None:
+    """The Glance image that a tag of ours is of; None for others."""
+    match = _IMAGE_TAG.fullmatch(tag)
+    return match['image'] if match else None
 
 
 def labels(instance_uuid: str, role: str, host: str) -> dict[str, str]:

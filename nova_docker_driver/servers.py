@@ -29,6 +29,10 @@ from nova_docker_driver import names
 from nova_docker_driver import spec
 from nova_docker_driver import userspec
 
+#: Names in a server's system metadata; no image's properties, which a rebuild
+#: replaces.
+_REFERENCE, _DIGEST = 'docker_image_reference', 'docker_image_digest'
+
 
 def container_name(instance: objects.Instance) -> str:
     """The container that stands for the server."""
@@ -131,6 +135,27 @@ def inputs(instance: objects.Instance, image: models.EngineImage,
 def trusted_certs(instance: objects.Instance) -> Any:
     """The certificates that an image's signature must go back to, if any."""
     return instance.trusted_certs if 'trusted_certs' in instance else None
+
+
+def pinned(instance: objects.Instance) -> dict[str, str]:
+    """The reference that has become a digest for the server, if one has."""
+    found = instance.system_metadata
+    if not found.get(_REFERENCE) or not found.get(_DIGEST):
+        return {}
+    return {found[_REFERENCE]: found[_DIGEST]}
+
+
+def pin(instance: objects.Instance, reference: str, digest: str) -> None:
+    """The server keeps the image, wherever and whenever it is built."""
+    if pinned(instance) != {reference: digest}:
+        instance.system_metadata.update(
+            {_REFERENCE: reference, _DIGEST: digest})
+        instance.save()
+
+
+def project(instance: objects.Instance) -> str:
+    """The id of the project whose server it is."""
+    return str(instance.project_id) if 'project_id' in instance else ''
 
 
 def _pci_addresses(instance: objects.Instance) -> tuple[str, ...]:

@@ -27,10 +27,12 @@ from typing import Any, Protocol
 
 from nova.compute import task_states
 from nova import context as nova_context
+from nova import exception
 from nova import objects
 from oslo_log import log as logging
 
 from nova_docker_driver import engine
+from nova_docker_driver import errors
 from nova_docker_driver import images
 from nova_docker_driver import models
 from nova_docker_driver import publishing
@@ -56,10 +58,15 @@ class ImageService(Protocol):
 class Snapshots:
     """Snapshots of the containers of one Engine."""
 
-    def __init__(self, engine_port: engine.Engine, service: ImageService
-                 ) -> None:
+    def __init__(self, engine_port: engine.Engine, service: ImageService,
+                 thin: bool = False) -> None:
+        """Touches nothing yet.
+
+        :param thin: upload new layers only, where Glance has the others
+        """
         self._engine = engine_port
         self._service = service
+        self._thin = thin
 
     @contextlib.contextmanager
     def committed(self, container: models.Container) -> Iterator[str]:
@@ -84,15 +91,39 @@ class Snapshots:
         update_task_state(task_state=task_states.IMAGE_UPLOADING,
                           expected_state=task_states.IMAGE_PENDING_UPLOAD)
         described = self._engine.image_settings(container.image)
+        base = self._base(context, instance, container)
         stream = Stream(publishing.published(
-            self._engine.save(committed), described))
-        LOG.info('Uploading a snapshot as image %s', image_id,
-                 instance=instance)
+            self._engine.save(committed), described,
+            base.layers if base else ()))
+        LOG.info('Uploading a snapshot as image %s%s', image_id,
+                 ' on top of its base' if base else '', instance=instance)
+        made = self._service.get(context, image_id)
+        properties = images.own_data(made)
+        if base:
+            properties[images.BASE_PROPERTY] = str(instance.image_ref)
         self._service.update(context, image_id, {
-            'name': self._service.get(context, image_id)['name'],
-            'status': 'active', 'disk_format': 'raw',
+            'name': made['name'], 'status': 'active', 'disk_format': 'raw',
             'container_format': images.CONTAINER_FORMAT,
-            'properties': {}}, data=stream, purge_props=False)
+            'properties': properties}, data=stream, purge_props=False)
+
+    def _base(self, context: nova_context.RequestContext,
+              instance: objects.Instance, container: models.Container
+              ) -> models.EngineImage | None:
+        """What the snapshot may stand on: the server's image in Glance.
+
+        None if all has to be uploaded: Glance does not have it any more, or
+        it is of a registry.
+        """
+        if not self._thin or not instance.image_ref:
+            return None
+        try:
+            record = self._service.get(context, instance.image_ref)
+            image = self._engine.image(images.tag_of(instance.image_ref,
+                                                     record))
+        except (exception.ImageNotFound, exception.ImageNotAuthorized,
+                errors.NotFound):
+            return None
+        return image if image.id == container.image else None
 
 
 class Stream(io.RawIOBase):

@@ -60,7 +60,11 @@ def tenant_spec(document: Mapping[str, Any]) -> models.TenantSpec:
     extension = document.get('x-nova', {})
     tmpfs, volumes = specfiles.storage(document)
     log_size, log_files = _logging(document.get('logging', {}))
+    pull_policy = document.get('pull_policy', 'missing')
     found = models.TenantSpec(
+        image=document.get('image', ''),
+        pull_policy=('missing' if pull_policy == 'if_not_present'
+                     else pull_policy),
         command=_words('command', document.get('command')),
         entrypoint=_words('entrypoint', document.get('entrypoint')),
         environment=_environment(document.get('environment', {})),

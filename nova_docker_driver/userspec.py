@@ -43,10 +43,13 @@ HEADER = specvalues.HEADER
 
 #: Of the names of image properties that are ours.
 IMAGE_PREFIX = 'docker_'
+#: What says where an image comes from; images.py reads them.
+SOURCES = frozenset(('docker_image_ref', 'docker_registry_secret',
+                     'docker_base_image', 'docker_image_format'))
 #: What belongs to a server, not to an image.
 NOT_OF_IMAGES = frozenset((
     'image', 'configs', 'secrets', 'volumes', 'x-nova', 'labels',
-    'extra_hosts'))
+    'extra_hosts', 'pull_policy'))
 #: Nova keeps so many characters of an image's property, without a word.
 CUT = 255
 
@@ -103,7 +106,7 @@ def _image_document(properties: Mapping[str, str]) -> dict[str, Any]:
         found['command'] = _whole('os_command_line',
                                   properties['os_command_line'])
     for name, value in properties.items():
-        if not name.startswith(IMAGE_PREFIX):
+        if not name.startswith(IMAGE_PREFIX) or name in SOURCES:
             continue
         key = name.removeprefix(IMAGE_PREFIX)
         if key in NOT_OF_IMAGES or key not in schema()['properties']:

@@ -57,6 +57,12 @@ class PrivateEngine:
         """As in ``[docker] endpoint``."""
         return f'unix://{self.socket}'
 
+    @property
+    def pid(self) -> int:
+        """Of its daemon."""
+        assert self._daemon is not None
+        return self._daemon.pid
+
     def start(self) -> None:
         """It answers afterwards."""
         if self._daemon is None and not (self.directory / 'log').exists():

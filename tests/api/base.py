@@ -74,6 +74,10 @@ def older(api, microversion):
 class StreamingGlance(nova_glance.GlanceFixture):
     """Nova's fixture, with images of ours and a download in chunks."""
 
+    def __init__(self, test):
+        super().__init__(test)
+        self.downloads = []
+
     def add(self, image_id, content, **properties):
         self.create(None, {
             'id': image_id, 'name': 'busybox', 'status': 'active',
@@ -103,6 +107,7 @@ class StreamingGlance(nova_glance.GlanceFixture):
     def download(self, context, image_id, data=None, dst_path=None,
                  trusted_certs=None):
         self.show(context, image_id)
+        self.downloads.append(image_id)
         content = self._imagedata[image_id]
         for at in range(0, len(content), 65536):
             data.write(content[at:at + 65536])

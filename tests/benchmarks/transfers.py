@@ -114,7 +114,7 @@ class Transfers:
                 assert 'error' not in progress, progress
 
     def ours(self, boots: int = 1) -> float:
-        request = images.Request(None, str(uuid.uuid4()))  # type: ignore
+        request = imagemodels.Request(None, str(uuid.uuid4()))  # type: ignore
         tag = names.image_tag(request.image_id, self.glance.digest)
 
         def boot() -> None:

@@ -51,6 +51,7 @@ class Glance:
         self.content = content
         self.digest = hashlib.sha512(content).hexdigest()
         self.size = len(content)
+        self.properties = {}
         self.container_format = 'docker'
 
     def put(self, content):
@@ -69,7 +70,7 @@ class Glance:
     def get(self, context, image_id):
         return {'name': 'image', 'container_format': self.container_format,
                 'os_hash_algo': 'sha512', 'os_hash_value': self.digest,
-                'size': self.size}
+                'size': self.size, 'properties': self.properties}
 
     def download(self, context, image_id, data=None, dest_path=None,
                  trusted_certs=None):
@@ -107,6 +108,8 @@ class ContainerCase(unittest.TestCase):
             guestfiles.GuestFiles(self.files),
             snapshot.Snapshot(self.engine),
             snapshots.Snapshots(self.engine, self.glance))
+        # There is no database to ask.
+        self.enterContext(mock.patch.object(lifecycle, '_check_wanted'))
         self.made = []
         self.addCleanup(conservation.remove_images, self.client, IMAGE_ID)
         self.addCleanup(self.check_nothing_is_left)

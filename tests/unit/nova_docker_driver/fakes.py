@@ -94,6 +94,7 @@ class Engine:
         self.root = models.RootFs('overlay2', {
             'LowerDir': '/l', 'UpperDir': '/u', 'WorkDir': '/w'})
         self.known_images = {}
+        self.stored = []
         self._ids = itertools.count(1)
 
     def _called(self, verb):
@@ -202,6 +203,38 @@ class Engine:
     def load(self, archive):
         self._called('load')
         self.loaded = b''.join(archive)
+
+    def stored_images(self):
+        self._called('stored_images')
+        return self.stored
+
+    def images_in_use(self):
+        self._called('images_in_use')
+        return self.in_use
+
+    def image_loaded_at(self, tag):
+        self._called('image_loaded_at')
+        return self.loaded_at[tag]
+
+    def image_settings(self, reference):
+        self._called('image_settings')
+        return self.settings
+
+    def distribution(self, reference, authorization):
+        self._called('distribution')
+        self.authorizations.append(authorization)
+        return self.distributions[reference]
+
+    def pull(self, reference, authorization, timeout, stall):
+        self._called('pull')
+        self.authorizations.append(authorization)
+        yield from self.progress
+        self.known_images[reference] = models.EngineImage(
+            'sha256:pulled', size=7, layers=('1', '2'))
+
+    def tag(self, reference, tag):
+        self._called('tag')
+        self.known_images[tag] = self.known_images[reference]
 
     def remove_image(self, reference):
         self._called('remove_image')

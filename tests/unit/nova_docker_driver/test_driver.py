@@ -13,6 +13,7 @@
 """The facade and its contract with Nova."""
 
 import ast
+import contextlib
 import inspect
 from pathlib import Path
 import unittest
@@ -65,8 +66,9 @@ class TestContract(unittest.TestCase):
     def test_capabilities_are_claimed_one_by_one(self):
         claimed = {name for name, value
                    in driver.DockerDriver.capabilities.items() if value}
-        self.assertEqual({'supports_image_type_raw', 'supports_pcpus'},
-                         claimed)
+        self.assertEqual({
+            'supports_image_type_raw', 'supports_pcpus', 'has_imagecache',
+            'supports_trusted_certs'}, claimed)
 
     def test_a_mistyped_extra_spec_is_refused(self):
         validators.load_validators()
@@ -166,14 +168,43 @@ class TestFacade(unittest.TestCase):
         with self.assertRaises(exception.HypervisorUnavailable):
             self.driver.pause(self.instance)
 
+    def test_the_cache_of_images(self):
+        request = mock.Mock()
+        self.driver._images = request
+        request.has.return_value = True
+        self.assertFalse(self.driver.cache_image(None, 'image'))
+        request.has.return_value = False
+        request.held.return_value = contextlib.nullcontext()
+        self.assertTrue(self.driver.cache_image(None, 'image'))
+        cache = self.driver._image_cache = mock.Mock()
+        self.driver.manage_image_cache(None, [mock.Mock(image_ref='a')])
+        cache.prune.assert_called_once_with({'a'}, 86400)
+        driver.CONF.set_override('remove_unused_base_images', False,
+                                 'image_cache')
+        self.addCleanup(driver.CONF.clear_override,
+                        'remove_unused_base_images', 'image_cache')
+        self.driver.manage_image_cache(None, [])
+        cache.prune.assert_called_once()
+
+    def test_secrets_of_barbican(self):
+        with mock.patch.object(driver.key_manager, 'API') as api:
+            get = api.return_value.get
+            for content in (b'x', 'x'):
+                get.return_value.get_encoded.return_value = content
+                self.assertEqual(b'x', driver._secret('context', 'id'))
+        get.assert_called_with('context', 'id')
+
     def test_resources(self):
+        self.engine.stored = [models.StoredImage('nova-docker/a', 'x', 9)]
         found = self.driver.get_available_resource('c1')
         self.assertEqual('c1', found['hypervisor_hostname'])
         tree = mock.Mock()
         tree.data.return_value.inventory = {}
         tree.data.return_value.traits = {'HW_CPU_X86_OLD', 'CUSTOM_MINE'}
         self.driver.update_provider_tree(tree, 'c1')
-        self.assertIn('VCPU', tree.update_inventory.call_args[0][1])
+        found = tree.update_inventory.call_args[0][1]
+        self.assertIn('VCPU', found)
+        self.assertEqual(1, found['DISK_GB']['reserved'])
         self.assertIn('HW_ARCH_X86_64', tree.add_traits.call_args[0])
         tree.remove_traits.assert_called_once_with('c1', 'HW_CPU_X86_OLD')
         self.assertEqual(1, self.engine.calls.count('facts'))
@@ -284,16 +315,17 @@ class TestLayering(unittest.TestCase):
         ('archive',),
         ('publishing',),
         ('userspec', 'conf', 'hardening'),
-        ('servers', 'engine'),
+        ('servers', 'engine', 'references', 'credentials'),
+        ('registry',),
         ('network', 'images', 'snapshot', 'health', 'disk', 'signals',
          'consoles', 'availability', 'containers', 'pcidevices'),
-        ('sandbox', 'hostinfo', 'snapshots'),
+        ('sandbox', 'hostinfo', 'snapshots', 'imagecache'),
         ('lifecycle', 'guest', 'events'),
         ('driver', 'check'),
     )
     PURE = ('models', 'names', 'states', 'archive', 'composekeys', 'units',
             'tarstream', 'unpacking', 'layers', 'imagedocs', 'imageconfig',
-            'imagemodels', 'publishing',
+            'imagemodels', 'publishing', 'references',
             'grants', 'specvalues', 'userspec', 'spec', 'inventory',
             'hardening', 'servers', 'plainyaml', 'specfiles', 'hostmodels',
             'enginedocs')
@@ -336,5 +368,6 @@ class TestLayering(unittest.TestCase):
                 packages = {package.split('.')[0] for package, _
                             in self.imports(module)}
                 self.assertNotIn('heat_plugins', packages)
-                if module != 'engine':
+                # The second one reads files; it talks to nobody.
+                if module not in ('engine', 'credentials'):
                     self.assertNotIn('docker', packages, module)

@@ -66,7 +66,8 @@ class TestInventory(unittest.TestCase):
     RATIOS = {'VCPU': 4.0, 'PCPU': 1.0, 'MEMORY_MB': 1.0, 'DISK_GB': 1.0}
 
     def found(self, **changes):
-        return inventory.inventory(host(**changes), self.RATIOS, 1, 512, 2)
+        return inventory.inventory(host(**changes), self.RATIOS, 1, 512, 2,
+                                   0)
 
     def test_shared_cpus_are_all_unless_said_otherwise(self):
         found = self.found()

@@ -172,7 +172,7 @@ class ImagesCase(unittest.TestCase):
             layers=tuple(config['rootfs']['diff_ids']))
 
     def ensure(self, context='tenant', image_id=fakes.IMAGE_ID, **values):
-        with self.images.held(images.Request(
+        with self.images.held(imagemodels.Request(
                 context, image_id, **values)) as image:
             return image
 
@@ -251,8 +251,8 @@ class TestImages(ImagesCase):
         def load(content):
             b''.join(content)
             self.engine.known_images[tag] = models.EngineImage('sha256:x')
-        tag = images._tag(images.Request(None, fakes.IMAGE_ID),
-                          self.glance.records[fakes.IMAGE_ID])
+        tag = images.tag_of(fakes.IMAGE_ID,
+                            self.glance.records[fakes.IMAGE_ID])
         self.engine.load = load
         self.refused('inspected')
 
@@ -410,7 +410,7 @@ class TestBases(ImagesCase):
 class TestEviction(ImagesCase):
 
     def test_not_while_a_build_uses_it(self):
-        with self.images.held(images.Request('x', fakes.IMAGE_ID)):
+        with self.images.held(imagemodels.Request('x', fakes.IMAGE_ID)):
             tag, = self.engine.known_images
             self.assertFalse(self.images.evict(tag))
         self.assertTrue(self.images.evict(tag))
@@ -428,9 +428,11 @@ class TestEviction(ImagesCase):
         evictor = threading.Thread(target=evict)
         evictor.start()
 
+        request = imagemodels.Request('x', fakes.IMAGE_ID)
+
         def build():
             for _ in range(50):
-                with self.images.held(images.Request('x', fakes.IMAGE_ID)):
+                with self.images.held(request):
                     assert tag in self.engine.known_images
             return True
         try:

@@ -258,7 +258,9 @@ class TestSpec(unittest.TestCase):
             return spec.build(self.inputs(
                 tenant=models.TenantSpec(**wish), sandbox=box)).labels[
                     names.SPEC_LABEL]
-        without = {'wait_for', 'wait_timeout', 'crash_dump_signal',
+        # Of the image its digest is in it, wherever it came from.
+        without = {'image', 'pull_policy', 'wait_for', 'wait_timeout',
+                   'crash_dump_signal',
                    # The same container: it is not told what it may do.
                    'cap_add'}
         fields = {field.name for field
@@ -316,7 +318,8 @@ class TestInventory(unittest.TestCase):
 
     def test_the_inventory_leaves_out_what_there_is_nothing_of(self):
         ratios = {'VCPU': 4.0, 'MEMORY_MB': 1.0, 'DISK_GB': 1.0}
-        found = inventory.inventory(self.facts(disk_gib=0), ratios, 0, 512, 0)
+        found = inventory.inventory(self.facts(disk_gib=0), ratios, 0, 512,
+                                    0, 0)
         self.assertEqual({'VCPU', 'MEMORY_MB'}, set(found))
         self.assertEqual(512, found['MEMORY_MB']['reserved'])
         self.assertEqual(4.0, found['VCPU']['allocation_ratio'])
