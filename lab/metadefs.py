@@ -74,6 +74,22 @@ def _flavor_properties() -> dict[str, Any]:
     return found
 
 
+#: Where an image comes from.
+_SOURCES = {
+    'docker_image_ref':
+        'A reference to an image in a registry, which runs instead of this '
+        'image\'s data. The operator has to allow the registry.',
+    'docker_registry_secret':
+        'The id of a Barbican secret with the JSON mapping {"username": ..., '
+        '"password": ...} that the registry of docker_image_ref wants.',
+    'docker_image_format':
+        'rootfs, if the data is the tar of a root file system and not an '
+        'image archive.',
+    'docker_base_image':
+        'The image that a snapshot of new layers stands on; the driver '
+        'sets it.'}
+
+
 def _image_properties() -> dict[str, Any]:
     schema = userspec.schema()['properties']
     found = {
@@ -83,6 +99,8 @@ def _image_properties() -> dict[str, Any]:
                            'not a text is written as YAML.',
             'maxLength': userspec.CUT - 1}
         for key in sorted(set(schema) - userspec.NOT_OF_IMAGES)}
+    for name, words in _SOURCES.items():
+        found[name] = {'title': name, 'type': 'string', 'description': words}
     # Nova's own name, which other drivers know too.
     return {**found, 'os_command_line': {
         'title': 'os_command_line', 'type': 'string',

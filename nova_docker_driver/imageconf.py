@@ -113,7 +113,8 @@ Possible values:
         help="""
 Names of credentials for registries.
 
-Each has a section ``[docker_registry_NAME]``. Of several that cover a
+Each has a section, such as ``[docker_registry_example]`` for the name
+``example``. Of several that cover a
 reference and a project, the first is used. Without one, the registry is asked
 as anybody would: credentials that Docker's own tools keep for the user of
 nova-compute are never used.
@@ -152,7 +153,7 @@ CREDENTIAL_OPTIONS = [
 
 #: As an example, of which the sample file tells.
 EXAMPLE_GROUP = cfg.OptGroup(
-    'docker_registry_NAME', title='Credentials for registries',
+    'docker_registry_example', title='Credentials for registries',
     help='One section for each name in ``[docker] registry_credentials``.')
 
 

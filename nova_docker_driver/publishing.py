@@ -38,15 +38,17 @@ _NO_TIME = '1970-01-01T00:00:00Z'
 
 
 def published(chunks: Iterable[bytes], settings: Mapping[str, Any],
-              base: tuple[str, ...] = ()) -> Iterator[bytes]:
+              base: tuple[str, ...] = (), unchanged: bool = False
+              ) -> Iterator[bytes]:
     """An archive of the Engine's own with other settings in it.
 
     :param chunks: of an image that the Engine saves
     :param settings: the ``config`` of the image's configuration
     :param base: digests of the layers to leave out; one is above them
+    :param unchanged: none is
     :raises InvalidImage: if that is no archive
     """
-    publisher, scanner = _Publisher(base), tarstream.Scanner()
+    publisher, scanner = _Publisher(base, unchanged), tarstream.Scanner()
     for chunk in chunks:
         for found in scanner.feed(chunk):
             yield from publisher.take(found)
@@ -57,8 +59,9 @@ def published(chunks: Iterable[bytes], settings: Mapping[str, Any],
 class _Publisher:
     """Passes layers on and remembers what describes them."""
 
-    def __init__(self, base: tuple[str, ...]) -> None:
+    def __init__(self, base: tuple[str, ...], unchanged: bool) -> None:
         self._base = base
+        self._unchanged = unchanged
         self._documents: dict[str, bytes] = {}
         #: A layer that is there already is a link to its first place.
         self._links: dict[str, str] = {}
@@ -114,8 +117,8 @@ class _Publisher:
             yield archive.padding(self._member.size)
 
     def _is_base(self, name: str) -> bool:
-        if not self._base:
-            return False
+        if not self._base or self._unchanged:
+            return self._unchanged
         if name.startswith('blobs/'):
             return 'sha256:' + posixpath.basename(name) in self._base
         # Older Engines put a document about each layer before it. Only the

@@ -94,7 +94,10 @@ class Snapshots:
         base = self._base(context, instance, container)
         stream = Stream(publishing.published(
             self._engine.save(committed), described,
-            base.layers if base else ()))
+            base.layers if base else (), unchanged=(
+                base is not None
+                # Nothing was written: the Engine adds no layer then.
+                and self._engine.image(committed).layers == base.layers)))
         LOG.info('Uploading a snapshot as image %s%s', image_id,
                  ' on top of its base' if base else '', instance=instance)
         made = self._service.get(context, image_id)

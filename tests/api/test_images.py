@@ -187,6 +187,12 @@ class TestThinSnapshots(ImagesCase):
         self.assertEqual(['precious'] * 2, [
             self.read(other, path) for path in ('/one', '/two')])
 
+    def test_nothing_is_new(self):
+        made = self.snapshot(self.boot())
+        self.assertLess(self.glance.images[made]['size'], 10_000)
+        self.forget(base.IMAGE_ID, made)
+        self.boot(image=made)
+
     def test_shelving(self):
         server = self.boot()
         self.write(server, '/data')

@@ -34,6 +34,7 @@ from nova_docker_driver import models
 from nova_docker_driver import names
 from nova_docker_driver import publishing
 from nova_docker_driver import sandbox
+from nova_docker_driver import snapshots
 from tests import archives
 from tests.unit.nova_docker_driver import fakes
 
@@ -109,6 +110,92 @@ class TestPublished(unittest.TestCase):
             chunks(saved), {'Cmd': ['sh']}))
         self.assertNotIn(b'canary', content)
         self.assertIn(b'blobs/sha256/l', content)
+
+    LAYERS = (archives.layer({'base': b''}), archives.layer({'new': b''}))
+    DIGESTS = tuple('sha256:' + archives.digest(one) for one in LAYERS)
+
+    def old_form(self):
+        """Layers of which each has a document before it."""
+        return archives.tar({
+            '0/json': b'{"created": "1970-01-01T00:00:00Z"}',
+            '1/json': b'{"created": "2026-01-01T00:00:00Z"}',
+            **archives.saved(self.LAYERS)})
+
+    def new_form(self):
+        members, document = archives.oci_image(list(self.LAYERS))
+        config = archives.config(self.LAYERS)
+        return archives.tar({
+            **members, 'index.json': archives.index(
+                archives.descriptor(document)),
+            'manifest.json': json.dumps([{
+                'Config': f'blobs/sha256/{archives.digest(config)}',
+                'RepoTags': None, 'Layers': [
+                    f'blobs/sha256/{archives.digest(one)}'
+                    for one in self.LAYERS]}]).encode()})
+
+    def layers_in(self, content):
+        with tarfile.open(fileobj=io.BytesIO(content)) as found:
+            contents = [found.extractfile(name).read()
+                        for name in found.getnames()]
+        return [one for one in self.LAYERS if one in contents]
+
+    def test_only_new_layers(self):
+        for saved in (self.old_form(), self.new_form()):
+            content = b''.join(publishing.published(
+                chunks(saved), {'Cmd': ['sh']}, self.DIGESTS[:1]))
+            self.assertEqual([self.LAYERS[1]], self.layers_in(content))
+            # It is one that we would take back, on top of its base only.
+            for base in (self.DIGESTS[:1], ()):
+                verdict = imagemodels.Verdict()
+                rewriting = archive.rewrite([content], imagemodels.Terms(
+                    TAG, base=base), verdict)
+                if base:
+                    self.assertTrue(b''.join(rewriting))
+                else:
+                    with self.assertRaises(errors.InvalidImage):
+                        b''.join(rewriting)
+
+    def test_nothing_is_new(self):
+        for saved in (self.old_form(), self.new_form()):
+            content = b''.join(publishing.published(
+                chunks(saved), {}, self.DIGESTS, unchanged=True))
+            self.assertEqual([], self.layers_in(content))
+
+    def test_another_base_than_the_one_it_has(self):
+        for saved in (self.old_form(), self.new_form()):
+            with self.assertRaisesRegex(errors.InvalidImage, 'its base'):
+                b''.join(publishing.published(
+                    chunks(saved), {}, ('sha256:' + '0' * 64,)))
+
+    def test_a_document_without_end(self):
+        with self.assertRaisesRegex(errors.InvalidImage, 'too large'):
+            b''.join(publishing.published(chunks(archives.tar(
+                {'x.json': b' ' * 2 ** 21})), {}))
+
+    def test_what_a_snapshot_stands_on(self):
+        engine, service = fakes.Engine(), mock.Mock()
+        engine.known_images = {TAG: models.EngineImage('sha256:1')}
+        store = snapshots.Snapshots(engine, service, thin=True)
+        instance = mock.Mock(image_ref=fakes.IMAGE_ID)
+        service.get.return_value = {}
+
+        def base(container='sha256:1'):
+            return store._base(None, instance,
+                               mock.Mock(image=container))
+        self.assertEqual('sha256:1', base().id)
+        self.assertIsNone(base('sha256:2'))
+        service.get.side_effect = exception.ImageNotFound(image_id='x')
+        self.assertIsNone(base())
+        instance.image_ref = ''
+        self.assertIsNone(base())
+
+    def test_what_a_snapshot_does_not_inherit(self):
+        self.assertEqual({}, images.own_data({}))
+        self.assertEqual(
+            {'docker_image_ref': '', 'docker_base_image': ''},
+            images.own_data({'properties': {
+                'docker_image_ref': 'x/y', 'docker_base_image': '1',
+                'docker_command': 'sh'}}))
 
     def test_a_history_that_is_not_there(self):
         self.assertEqual([], publishing._anonymous([]))
