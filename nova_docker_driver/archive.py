@@ -81,6 +81,7 @@ def rewrite_rootfs(chunks: Iterable[bytes], size: int,
     configuration = imageconfig.described((report.diff_id,), terms)
     yield from _description(configuration, [_ROOTFS], terms)
     verdict.image_id, verdict.size = configuration.digest, report.size
+    verdict.architecture = configuration.architecture
 
 
 class _Inspector:
@@ -183,6 +184,7 @@ class _Inspector:
         names = self._checked_layers(choice.layers, configuration.diff_ids)
         yield from _description(configuration, names, self._terms)
         verdict.image_id = configuration.digest
+        verdict.architecture = configuration.architecture
         verdict.size = sum(self._layers[name].size for name in names
                            if name in self._layers)
 

@@ -31,6 +31,9 @@
     +-- ForeignContainer          our name on a container that is not ours
     +-- ProcessFailed             the process could not start or ended early
 
+Nova is imported only where its exceptions are made: the command that tenants
+have uses the inspector of images on machines without Nova.
+
 ``engine.py`` raises the first branch only. An operation turns one into a Nova
 exception where it knows what it means; ``at_the_edge`` does the rest, once.
 """
@@ -40,9 +43,10 @@ from __future__ import annotations
 from collections.abc import Callable
 import functools
 import inspect
-from typing import Any, TypeVar
+from typing import Any, TYPE_CHECKING, TypeVar
 
-from nova import exception
+if TYPE_CHECKING:
+    from nova import exception
 
 
 class DockerDriverError(Exception):
@@ -115,6 +119,8 @@ def to_nova(error: DockerDriverError) -> exception.NovaException:
     What a tenant can mend ends a build at once; what is this host's own
     trouble lets the scheduler try another one.
     """
+    from nova import exception
+
     reason = str(error)
     match error:
         case InvalidSpec() | InvalidRequest():
@@ -130,6 +136,8 @@ def to_nova(error: DockerDriverError) -> exception.NovaException:
 def to_build_failure(error: DockerDriverError, instance_uuid: str
                      ) -> exception.NovaException:
     """As ``to_nova``, for a build: abort it, or let it be rescheduled."""
+    from nova import exception
+
     reason = str(error)
     match error:
         case InvalidSpec() | InvalidRequest() | InvalidImage():

@@ -52,6 +52,12 @@ def architecture(machine: str) -> str:
     return _ARCHITECTURES.get(machine, machine)
 
 
+def machine(architecture_name: str) -> str:
+    """How the kernel calls the architecture that images name so."""
+    return next((kernels for kernels, name in _ARCHITECTURES.items()
+                 if name == architecture_name), architecture_name)
+
+
 def rewritten(content: bytes, terms: imagemodels.Terms
               ) -> imagemodels.Configuration:
     """The configuration with which the Engine gets the image.
@@ -75,7 +81,8 @@ def rewritten(content: bytes, terms: imagemodels.Terms
         'rootfs': {'type': 'layers', 'diff_ids': list(diff_ids)},
     }, sort_keys=True).encode()
     return imagemodels.Configuration(
-        document, 'sha256:' + hashlib.sha256(document).hexdigest(), diff_ids)
+        document, 'sha256:' + hashlib.sha256(document).hexdigest(), diff_ids,
+        found.get('architecture', ''))
 
 
 def described(diff_ids: tuple[str, ...], terms: imagemodels.Terms

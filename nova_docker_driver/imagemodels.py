@@ -121,6 +121,8 @@ class Configuration:
     digest: str
     #: ``sha256:...`` of each layer, unpacked, from the lowest up.
     diff_ids: tuple[str, ...]
+    #: As images name it; empty if it does not say.
+    architecture: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,3 +142,4 @@ class Verdict:
     image_id: str = ''
     #: Bytes of its layers, unpacked.
     size: int = 0
+    architecture: str = ''

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 import contextlib
-import io
 from typing import Any, Protocol
 
 from nova.compute import task_states
@@ -36,6 +35,7 @@ from nova_docker_driver import errors
 from nova_docker_driver import images
 from nova_docker_driver import models
 from nova_docker_driver import publishing
+from nova_docker_driver import streams
 
 LOG = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Snapshots:
                           expected_state=task_states.IMAGE_PENDING_UPLOAD)
         described = self._engine.image_settings(container.image)
         base = self._base(context, instance, container)
-        stream = Stream(publishing.published(
+        stream = streams.Stream(publishing.published(
             self._engine.save(committed), described,
             base.layers if base else (), unchanged=(
                 base is not None
@@ -127,28 +127,3 @@ class Snapshots:
                 errors.NotFound):
             return None
         return image if image.id == container.image else None
-
-
-class Stream(io.RawIOBase):
-    """A file object over chunks, as clients of Glance read it."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        super().__init__()
-        self._chunks = chunks
-        self._rest = b''
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """As a file's: all of it, or at most so many bytes."""
-        if size is None or size < 0:
-            rest, self._rest = self._rest, b''
-            return rest + b''.join(self._chunks)
-        while not self._rest:
-            try:
-                self._rest = next(self._chunks)
-            except StopIteration:
-                return b''
-        found, self._rest = self._rest[:size], self._rest[size:]
-        return found

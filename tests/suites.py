@@ -56,8 +56,9 @@ class Suite:
 
 SUITES = (
     Suite('ruff', command=('ruff', 'check', '.')),
-    Suite('hacking', command=('flake8', 'nova_docker_driver', 'heat_plugins',
-                              'lab', 'tests')),
+    Suite('hacking', command=('flake8', 'nova_docker_driver',
+                              'nova_docker_client', 'heat_plugins', 'lab',
+                              'tests')),
     Suite('texts', command=('sh', '-c', ' && '.join((
         'codespell',
         # sphinx-build -W judges validity, with the tables that it makes.
@@ -65,10 +66,13 @@ SUITES = (
         'bashate -i E003,E006 tools/lab tools/demo tools/test tools/genconfig '
         '.ci/run',
         'reno -q lint')))),
-    Suite('mypy', command=('mypy', 'nova_docker_driver', 'lab')),
+    Suite('mypy', command=('mypy', 'nova_docker_driver',
+                           'nova_docker_client', 'lab')),
     Suite('unit-driver', 'tests/unit/nova_docker_driver',
           measured='nova_docker_driver'),
     Suite('unit-heat', 'tests/unit/heat_plugins', measured='heat_plugins'),
+    Suite('unit-client', 'tests/unit/nova_docker_client',
+          measured='nova_docker_client'),
     Suite('unit-lab', 'tests/unit/lab'),
     Suite('docs', command=('sphinx-build', '-W', '-q', '-b', 'html',
                            'doc/source', 'doc/build/html')),

@@ -305,7 +305,8 @@ class TestLayering(unittest.TestCase):
     """Imports point one way."""
 
     ROWS = (
-        ('vif_entry', 'extra_specs', 'composekeys', 'hostmodels', 'flights'),
+        ('vif_entry', 'extra_specs', 'composekeys', 'hostmodels', 'flights',
+         'streams'),
         ('models', 'errors', 'names'),
         ('units', 'grants', 'inventory', 'states', 'netns', 'imagemodels',
          'guestfiles', 'cgroups', 'plainyaml', 'enginedocs', 'tarstream',
@@ -325,7 +326,7 @@ class TestLayering(unittest.TestCase):
     )
     PURE = ('models', 'names', 'states', 'archive', 'composekeys', 'units',
             'tarstream', 'unpacking', 'layers', 'imagedocs', 'imageconfig',
-            'imagemodels', 'publishing', 'references',
+            'imagemodels', 'publishing', 'references', 'streams',
             'grants', 'specvalues', 'userspec', 'spec', 'inventory',
             'hardening', 'servers', 'plainyaml', 'specfiles', 'hostmodels',
             'enginedocs')

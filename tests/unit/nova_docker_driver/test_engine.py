@@ -49,6 +49,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if 'chunked' in self.headers.get('Transfer-Encoding', ''):
             while int(self.rfile.readline(), 16):
                 self.rfile.readline()
+            # The end of the last chunk, or the next request begins with it.
+            self.rfile.readline()
         body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
         path = self.path.split('?')[0]
         path = path.removeprefix('/v1.41')

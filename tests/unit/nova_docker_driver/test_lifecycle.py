@@ -30,6 +30,7 @@ from nova_docker_driver import network
 from nova_docker_driver import sandbox
 from nova_docker_driver import snapshot
 from nova_docker_driver import snapshots
+from nova_docker_driver import streams
 from tests.unit.nova_docker_driver import fakes
 
 DIGEST, _ = sandbox.image_archive('x86_64')
@@ -345,10 +346,10 @@ class TestSnapshot(LifecycleCase):
         self.engine.commit.assert_not_called()
 
     def test_chunks_are_a_file(self):
-        stream = snapshots.Stream(iter([b'abc', b'', b'de']))
+        stream = streams.Stream(iter([b'abc', b'', b'de']))
         self.assertEqual([b'ab', b'c', b'de', b''],
                          [stream.read(2) for _ in range(4)])
-        self.assertEqual(b'abcd', snapshots.Stream(
+        self.assertEqual(b'abcd', streams.Stream(
             iter([b'ab', b'cd'])).read())
         self.assertTrue(stream.readable())
 
