@@ -98,18 +98,7 @@ def _status(lab: cloud.Cloud, options: argparse.Namespace) -> int:
 
 
 def _env(lab: cloud.Cloud, options: argparse.Namespace) -> None:
-    layout = lab.layout
-    values = {
-        'OS_AUTH_URL': layout.url('keystone') + '/v3',
-        'OS_USERNAME': options.user,
-        'OS_PASSWORD': lab_layout.PASSWORD,
-        'OS_PROJECT_NAME': options.user,
-        'OS_USER_DOMAIN_ID': 'default',
-        'OS_PROJECT_DOMAIN_ID': 'default',
-        'OS_IDENTITY_API_VERSION': '3',
-        'OS_REGION_NAME': 'RegionOne',
-        'OS_COMPUTE_API_VERSION': '2.90',
-    }
+    values = lab.layout.credentials(options.user)
     for name, value in values.items():
         print(f'export {name}={value}')
 

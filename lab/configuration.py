@@ -33,6 +33,9 @@ PUBLIC_GATEWAY = '172.24.4.1'
 PUBLIC_POOL = ('172.24.4.10', '172.24.4.250')
 PRIVATE_CIDR = '10.20.0.0/24'
 
+#: Of images that servers of the lab may have without Glance.
+REGISTRY = '127.0.0.1:15999'
+
 
 def render(content: File) -> str:
     """The text of one configuration file."""
@@ -238,7 +241,9 @@ def _compute(layout: Layout, host: lab_layout.Host) -> File:
             'initial_cpu_allocation_ratio': 16.0,
         },
         # Demonstrations and tests wait for health.
-        'docker': {'health_min_interval': 1},
+        'docker': {'health_min_interval': 1,
+                   # Where tests start a registry.
+                   'allowed_registries': REGISTRY},
         'oslo_concurrency': _lock(layout, host.name),
         'os_vif_ovs': {'ovsdb_connection': host.ovsdb},
         # The lab runs as root and needs no sudo.

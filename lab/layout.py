@@ -111,6 +111,20 @@ class Layout:
     def port(self, service: str) -> int:
         return self.base_port + _PORTS.index(service)
 
+    def credentials(self, user: str) -> dict[str, str]:
+        """What a client of the lab wants in its environment."""
+        return {
+            'OS_AUTH_URL': self.url('keystone') + '/v3',
+            'OS_USERNAME': user,
+            'OS_PASSWORD': PASSWORD,
+            'OS_PROJECT_NAME': user,
+            'OS_USER_DOMAIN_ID': 'default',
+            'OS_PROJECT_DOMAIN_ID': 'default',
+            'OS_IDENTITY_API_VERSION': '3',
+            'OS_REGION_NAME': 'RegionOne',
+            'OS_COMPUTE_API_VERSION': '2.90',
+        }
+
     def url(self, service: str) -> str:
         return f'http://127.0.0.1:{self.port(service)}'
 

@@ -35,7 +35,7 @@ from nova_docker_driver import imagemodels
 from nova_docker_driver import references
 from nova_docker_driver import streams
 
-_COLUMNS = ('id', 'name', 'status', 'size', 'container_format', 'properties')
+_COLUMNS = ('id', 'name', 'status', 'size', 'container_format')
 
 #: What a placeholder has for data: Glance wants some.
 _NOTHING = b'\n'
@@ -128,9 +128,10 @@ class _Upload(command.ShowOne):
             disk_format='raw', data=data, allow_duplicates=True,
             use_import=False, **values)
         shown = made.to_dict()
-        return _COLUMNS, tuple(
-            _Properties(shown['properties']) if column == 'properties'
-            else shown.get(column) for column in _COLUMNS)
+        return (*_COLUMNS, 'properties'), (
+            *(shown.get(column) for column in _COLUMNS),
+            # Its answer has some of them among its own attributes.
+            _Properties({**properties, **arguments.properties}))
 
 
 class SaveImage(_Upload):

@@ -24,6 +24,7 @@ from typing import Any
 API_NAME = 'docker_image'
 API_VERSION_OPTION = 'os_docker_image_api_version'
 API_VERSIONS = {'1': None}
+DEFAULT_API_VERSION = '1'
 
 
 def make_client(instance: Any) -> None:
@@ -32,5 +33,8 @@ def make_client(instance: Any) -> None:
 
 def build_option_parser(parser: argparse.ArgumentParser
                         ) -> argparse.ArgumentParser:
-    """No option is ours alone."""
+    """The version of an API that is none, as the client wants it."""
+    parser.add_argument(
+        '--os-docker-image-api-version', metavar='<version>',
+        default=DEFAULT_API_VERSION, help=argparse.SUPPRESS)
     return parser

@@ -52,13 +52,13 @@ class Registry:
     """docker-registry as a process, with files of its own."""
 
     def __init__(self, address='127.0.0.1', authenticated=False, tls=False,
-                 inside=()):
+                 inside=(), port=None):
         """Starts nothing yet.
 
         :param inside: a command that runs another one where it belongs
         """
         self.directory = tempfile.TemporaryDirectory(prefix='registry-')
-        self.domain = f'{address}:{free_port()}'
+        self.domain = f'{address}:{port or free_port()}'
         self._inside = inside
         self._process = None
         path = Path(self.directory.name)

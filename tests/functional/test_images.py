@@ -217,8 +217,14 @@ class TestSamples(base.ContainerCase):
 
 class TestImages(base.ContainerCase):
 
-    def test_eight_first_boots_are_one_transfer(self):
-        instances = [self.instance('command: sleep 600') for _ in range(8)]
+    def test_sixty_four_first_boots_are_one_transfer(self):
+        instances = [self.instance('command: sleep 600') for _ in range(64)]
+        loads, load = [], self.engine.load
+
+        def counted(content):
+            loads.append(1)
+            load(content)
+        self.engine.load = counted
         calls = []
         original = self.glance.download
 
@@ -233,7 +239,7 @@ class TestImages(base.ContainerCase):
             thread.start()
         for thread in threads:
             thread.join()
-        self.assertEqual(1, len(calls))
+        self.assertEqual((1, 1), (len(calls), len(loads)))
         for instance in instances:
             self.assertEqual('running',
                              self.lifecycle.inspect(instance).status)

@@ -132,7 +132,7 @@ class TestFaults(base.LabCase):
         self.assertIn('no-such', self.fault('command: [no-such-program]'))
 
     def test_an_image_that_is_no_archive(self):
-        self.assertIn('docker save', self.fault(
+        self.assertIn('not a tar', self.fault(
             image=self.raw_image('junk', b'junk' * 9999)))
 
     def test_an_image_in_another_format(self):

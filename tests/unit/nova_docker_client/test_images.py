@@ -95,8 +95,9 @@ class TestSave(CommandCase):
             'hypervisor_type': 'docker', 'hw_architecture': 'x86_64',
             'os_command_line': 'sh'}, self.cloud.values)
         self.assertEqual('web:1', shown['name'])
-        self.assertEqual("hypervisor_type='docker'",
-                         shown['properties'].human_readable())
+        self.assertEqual(
+            "hw_architecture='x86_64', hypervisor_type='docker', "
+            "os_command_line='sh'", shown['properties'].human_readable())
 
     def test_what_a_host_would_refuse(self):
         self.archive = archives.tar(archives.saved(
@@ -186,7 +187,9 @@ class TestPlugin(unittest.TestCase):
 
     def test_it_has_no_client_and_no_options(self):
         self.assertIsNone(plugin.make_client(None))
-        self.assertEqual('p', plugin.build_option_parser('p'))
+        parser = plugin.build_option_parser(argparse.ArgumentParser())
+        self.assertEqual('1', vars(parser.parse_args([]))[
+            plugin.API_VERSION_OPTION])
 
     def test_it_needs_no_nova(self):
         """A tenant's machine has none."""
