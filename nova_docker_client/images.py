@@ -127,7 +127,8 @@ class _Upload(command.ShowOne):
             name=arguments.name or name, container_format='docker',
             disk_format='raw', data=data, allow_duplicates=True,
             use_import=False, **values)
-        shown = made.to_dict()
+        # What it answered was from before the upload.
+        shown = manager.image.get_image(made.id).to_dict()
         return (*_COLUMNS, 'properties'), (
             *(shown.get(column) for column in _COLUMNS),
             # Its answer has some of them among its own attributes.

@@ -42,6 +42,10 @@ class Cloud:
     def create_image(self, data, **values):
         self.content = data.read()
         self.values = values
+        return mock.Mock(id='1')
+
+    def get_image(self, image_id):
+        values = self.values
         return mock.Mock(to_dict=lambda: {
             'id': '1', 'name': values['name'], 'status': 'active',
             'size': len(self.content), 'container_format': 'docker',
