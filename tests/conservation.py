@@ -35,6 +35,10 @@ from nova_docker_driver import names
 from nova_docker_driver import spec
 
 
+#: Images of this process that have lost their tag while they were in use.
+_untagged: set[str] = set()
+
+
 def engine(endpoint: str | None = None) -> docker.APIClient:
     """A client of an Engine, this machine's own; raises if there is none."""
     return docker.APIClient(endpoint, version='1.41')
@@ -72,14 +76,25 @@ def leftovers(client: docker.APIClient, servers: Iterable[str] = (),
 
 
 def remove_images(client: docker.APIClient, image_id: str) -> None:
-    """The Engine has nothing of a Glance image afterwards.
+    """The Engine does not know a Glance image any more.
 
-    A tag goes also while a container of the image is there.
+    The tag goes also while a container of the image is there; the rest of it
+    goes with ``remove_untagged`` then.
     """
     for image in client.images(f'{names.IMAGE_NAMESPACE}/{image_id}'):
         for tag in image['RepoTags']:
             if tag.startswith(f'{names.IMAGE_NAMESPACE}/{image_id}:'):
                 client.remove_image(tag, force=True)
+                _untagged.add(image['Id'])
+
+
+def remove_untagged(client: docker.APIClient) -> None:
+    """Images that ``remove_images`` could not remove whole are gone."""
+    for image_id in tuple(_untagged):
+        with contextlib.suppress(docker.errors.NotFound):
+            if not client.inspect_image(image_id)['RepoTags']:
+                client.remove_image(image_id)
+        _untagged.discard(image_id)
 
 
 class Balance:

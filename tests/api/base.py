@@ -129,6 +129,7 @@ class ApiCase(integrated_helpers._IntegratedTestBase):
         self.addCleanup(directory.cleanup)
         self.files = Path(directory.name)
         self.engine = conservation.engine(self.endpoint)
+        self.addCleanup(finish_images, self.endpoint)
         # Nova's base class has dropped our attributes when these run. The
         # last one keeps a test that failed from failing all that follow.
         self.addCleanup(remove_containers, self.engine)
@@ -240,6 +241,12 @@ class ApiCase(integrated_helpers._IntegratedTestBase):
 def remove_images(engine):
     for image_id in MADE_IMAGES:
         conservation.remove_images(engine, image_id)
+
+
+def finish_images(endpoint):
+    client = conservation.engine(endpoint)
+    conservation.remove_untagged(client)
+    client.close()
 
 
 def remove_containers(engine):

@@ -230,8 +230,9 @@ class TestRegistries(ImagesCase):
         self.registry = registries.Registry()
         self.addCleanup(self.registry.stop)
         self.registry.start()
-        super().setUp()
+        # After the containers.
         self.addCleanup(remove_references, self.endpoint)
+        super().setUp()
         self.push('team/web:1')
         self.placeholder = self.image(b'-')
         self.glance.images[self.placeholder]['properties'][
@@ -293,5 +294,5 @@ def remove_references(endpoint):
     client = conservation.engine(endpoint)
     for image in client.images(f'{names.IMAGE_NAMESPACE}/reference'):
         for tag in image['RepoTags']:
-            client.remove_image(tag, force=True)
+            client.remove_image(tag)
     client.close()

@@ -86,6 +86,7 @@ class ContainerCase(unittest.TestCase):
         super().setUp()
         self.client = conservation.engine(self.endpoint)
         self.addCleanup(self.client.close)
+        self.addCleanup(conservation.remove_untagged, self.client)
         balance = conservation.Balance(self.endpoint)
         self.addCleanup(lambda: self.assertEqual([], balance.end()))
         directory = tempfile.TemporaryDirectory()

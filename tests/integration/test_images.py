@@ -112,12 +112,16 @@ class TestRights(ImageCase):
 
 class TestRegistry(ImageCase):
 
+    def setUp(self):
+        # After the servers.
+        self.addCleanup(self.remove_pulled)
+        super().setUp()
+
     def test_a_placeholder(self):
         registry = registries.Registry(
             port=int(configuration.REGISTRY.rpartition(':')[2]))
         self.addCleanup(registry.stop)
         registry.start()
-        self.addCleanup(self.remove_pulled)
         registry.push(self.engine, self.unique(), 'team/web:1')
         shown = self.command('import', '--reference',
                              f'{registry.domain}/team/web:1')
@@ -135,7 +139,7 @@ class TestRegistry(ImageCase):
         client = conservation.engine()
         for image in client.images(f'{names.IMAGE_NAMESPACE}/reference'):
             for tag in image['RepoTags']:
-                client.remove_image(tag, force=True)
+                client.remove_image(tag)
         client.close()
 
     def command(self, *arguments):
