@@ -42,6 +42,7 @@ import tenacity
 from nova_docker_driver import availability
 from nova_docker_driver import conf
 from nova_docker_driver import consoles
+from nova_docker_driver import devices
 from nova_docker_driver import disk
 from nova_docker_driver import engine
 from nova_docker_driver import errors
@@ -57,6 +58,7 @@ from nova_docker_driver import imageconf
 from nova_docker_driver import imagemodels
 from nova_docker_driver import images
 from nova_docker_driver import inventory
+from nova_docker_driver import leftovers
 from nova_docker_driver import lifecycle
 from nova_docker_driver import models
 from nova_docker_driver import network
@@ -95,6 +97,9 @@ class DockerDriver(virt_driver.ComputeDriver):
         'supports_image_type_raw': True,
         'supports_pcpus': True,
         'supports_trusted_certs': True,
+        'supports_attach_interface': True,
+        'supports_device_tagging': True,
+        'supports_tagged_attach_interface': True,
         'has_imagecache': True,
     }
 
@@ -113,11 +118,13 @@ class DockerDriver(virt_driver.ComputeDriver):
                 self._engine, imageconf.terms(CONF),
                 imageconf.registry_rules(CONF), _secret))
         self._image_cache = imagecache.ImageCache(self._engine, self._images)
+        files = guestfiles.GuestFiles(Path(options.files_path))
+        self._leftovers = leftovers.Leftovers(self._engine, files)
         self._lifecycle = lifecycle.Lifecycle(
             self._engine, self._images,
             sandbox.Sandboxes(self._engine, options.sandbox_image),
             network.Network(network.wait_for_events(virtapi)),
-            guestfiles.GuestFiles(Path(options.files_path)), self._snapshot,
+            files, self._snapshot,
             snapshots.Snapshots(self._engine, glance.API(),
                                 options.snapshot_layers == 'new'))
         self._guest = guest.Guest(self._engine, options.console_shell)
@@ -136,6 +143,9 @@ class DockerDriver(virt_driver.ComputeDriver):
         LOG.info('Docker Engine %s at %s', facts.engine_version,
                  CONF.docker.endpoint)
         self._report(host)
+        self._leftovers.remove({
+            instance.uuid for instance in objects.InstanceList.get_by_host(
+                nova_context.get_admin_context(), host, expected_attrs=[])})
         self._services = list(self._build_services(host))
         for service in self._services:
             service.start()
@@ -257,9 +267,12 @@ class DockerDriver(virt_driver.ComputeDriver):
               network_info: NetworkInfo | None = None,
               block_device_info: Any = None, power_on: bool = True,
               accel_info: Any = None) -> None:
-        self._lifecycle.spawn(context, instance, image_meta,
-                              _vifs(network_info), block_device_info,
-                              self._policy())
+        vifs = _vifs(network_info)
+        self._lifecycle.spawn(context, instance, image_meta, vifs,
+                              block_device_info, self._policy())
+        if vifs:
+            # Nova saves it.
+            devices.remember(context, instance)
 
     def rebuild(self, context: Context, instance: Instance,
                 image_meta: objects.ImageMeta, injected_files: Any,
@@ -386,6 +399,29 @@ class DockerDriver(virt_driver.ComputeDriver):
 
     # -- network ------------------------------------------------------------
 
+    def attach_interface(self, context: Context, instance: Instance,
+                         image_meta: objects.ImageMeta,
+                         vif: network_model.VIF) -> None:
+        try:
+            self._lifecycle.attach_port(instance, vif, _others(instance, vif))
+        except errors.DockerDriverError as error:
+            LOG.warning('Cannot attach port %s: %s', vif['id'], error,
+                        instance=instance)
+            raise exception.InterfaceAttachFailed(
+                instance_uuid=instance.uuid) from error
+        devices.save(context, instance)
+
+    def detach_interface(self, context: Context, instance: Instance,
+                         vif: network_model.VIF) -> None:
+        try:
+            self._lifecycle.detach_port(instance, vif, _others(instance, vif))
+        except errors.DockerDriverError as error:
+            LOG.warning('Cannot detach port %s: %s', vif['id'], error,
+                        instance=instance)
+            raise exception.InterfaceDetachFailed(
+                instance_uuid=instance.uuid) from error
+        devices.save(context, instance)
+
     def plug_vifs(self, instance: Instance, network_info: NetworkInfo
                   ) -> None:
         self._lifecycle.restore_network(instance, _vifs(network_info))
@@ -424,6 +460,13 @@ class DockerDriver(virt_driver.ComputeDriver):
                            hostinfo.gpus(), hostinfo.shared_cpus(),
                            {device.address: device.files for device
                             in self._hostinfo.pci_devices})
+
+
+def _others(instance: Instance, vif: network_model.VIF
+            ) -> Sequence[network_model.VIF]:
+    """The other ports of a server."""
+    return [other for other in _vifs(instance.get_network_info())
+            if other['id'] != vif['id']]
 
 
 def _secret(context: Context, secret_id: str) -> bytes:

@@ -40,6 +40,9 @@ _ROOT = 'root'
 #: The kernel takes no more options than fit.
 _PAGE = 4096
 
+#: What every server has below /etc.
+_NAMES = ('hostname', 'hosts', 'resolv.conf')
+
 
 class GuestFiles:
     """The directory of all servers' files on this host."""
@@ -59,17 +62,9 @@ class GuestFiles:
         directory = self._root / instance_uuid
         # Nobody on this host but the Engine has business in there.
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        contents = {
-            'hostname': f'{hostname}\n',
-            'hosts': _hosts(hostname, addresses, tenant.extra_hosts),
-            'resolv.conf': _resolver(tenant.dns or nameservers,
-                                     tenant.dns_search),
-        }
-        for name, content in contents.items():
-            _write(directory / name, models.GuestFile(
-                name, content.encode(), 0o644))
+        self.name(instance_uuid, hostname, addresses, nameservers, tenant)
         mounts = [models.Mount(str(directory / name), f'/etc/{name}')
-                  for name in contents]
+                  for name in _NAMES]
         # Anew, not in place: they may be another user's now, and there may
         # be fewer. Who has one open keeps what it had.
         for old in directory.glob('file-*'):
@@ -79,6 +74,17 @@ class GuestFiles:
             _write(path, file)
             mounts.append(models.Mount(str(path), file.target))
         return tuple(mounts)
+
+    def name(self, instance_uuid: str, hostname: str,
+             addresses: Sequence[str], nameservers: Sequence[str],
+             tenant: models.TenantSpec) -> None:
+        """The server knows its names and resolvers, also while it runs."""
+        contents = (f'{hostname}\n',
+                    _hosts(hostname, addresses, tenant.extra_hosts),
+                    _resolver(tenant.dns or nameservers, tenant.dns_search))
+        for name, content in zip(_NAMES, contents, strict=True):
+            _write(self._root / instance_uuid / name, models.GuestFile(
+                name, content.encode(), 0o644))
 
     def mount_root(self, instance_uuid: str, root: models.RootFs
                    ) -> models.Mount:

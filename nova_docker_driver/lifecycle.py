@@ -339,6 +339,37 @@ class Lifecycle:
             raise exception.VirtualInterfacePlugException(
                 str(error)) from error
 
+    def attach_port(self, instance: objects.Instance,
+                    vif: network_model.VIF, others: Vifs) -> None:
+        """The server has one more port, and its process if it runs.
+
+        :param others: the ports that it has already
+        :raises Unsupported: if it was built without any
+        """
+        with self._one_at_a_time(instance):
+            box = self._sandboxes.find(instance.uuid)
+            if box is None:
+                raise errors.Unsupported(
+                    'the server was built without ports and has no network '
+                    'to attach one to; make it anew with one')
+            if box.running:
+                self._network.attach(instance, vif, others, box.namespace)
+            self._name(instance, [*others, vif])
+
+    def detach_port(self, instance: objects.Instance,
+                    vif: network_model.VIF, others: Vifs) -> None:
+        """The server has the other ports only."""
+        with self._one_at_a_time(instance):
+            self._network.disconnect(instance, [vif])
+            if self._sandboxes.find(instance.uuid) is not None:
+                self._name(instance, others)
+
+    def _name(self, instance: objects.Instance, vifs: Vifs) -> None:
+        self._files.name(
+            instance.uuid, servers.hostname(instance),
+            network.addresses(vifs), network.nameservers(vifs),
+            servers.tenant_spec(instance))
+
     def disconnect(self, instance: objects.Instance, vifs: Vifs) -> None:
         """The ports have no devices afterwards."""
         self._network.disconnect(instance, vifs)

@@ -80,6 +80,52 @@ def create_veth(host_end: str, container_end: str, mac: str, mtu: int,
 
 
 @context.entrypoint
+def devices(namespace: str) -> list[str]:
+    """The names of what is in a namespace."""
+    with pyroute2.NetNS(namespace) as ip:
+        return [str(link.get_attr('IFLA_IFNAME')) for link in ip.get_links()]
+
+
+@context.entrypoint
+def add_to_bridge(device: str, bridge: str) -> None:
+    """A device of the host is a port of a bridge afterwards."""
+    with pyroute2.IPRoute() as ip:
+        ip.link('set', index=ip.link_lookup(ifname=device)[0],
+                master=ip.link_lookup(ifname=bridge)[0])
+
+
+@context.entrypoint
+def move(device: str, container_end: str, mac: str, mtu: int,
+         namespace: str) -> None:
+    """A device of the host is in the namespace afterwards, under a new name.
+
+    It comes back when the namespace ends.
+    """
+    handle = os.open(namespace, os.O_RDONLY)
+    try:
+        with pyroute2.IPRoute() as ip:
+            index = ip.link_lookup(ifname=device)[0]
+            ip.link('set', index=index, state='down')
+            ip.link('set', index=index, address=mac, mtu=mtu,
+                    ifname=container_end, net_ns_fd=handle)
+    finally:
+        os.close(handle)
+
+
+@context.entrypoint
+def move_back(namespace: str, device: str, host_name: str) -> None:
+    """The host has a device afterwards that was moved into a namespace."""
+    handle = os.open('/proc/self/ns/net', os.O_RDONLY)
+    try:
+        with pyroute2.NetNS(namespace) as ip:
+            index = ip.link_lookup(ifname=device)[0]
+            ip.link('set', index=index, state='down')
+            ip.link('set', index=index, ifname=host_name, net_ns_fd=handle)
+    finally:
+        os.close(handle)
+
+
+@context.entrypoint
 def configure(namespace: str, device: str, addresses: Sequence[str],
               routes: Sequence[tuple[str, str]], checksums: bool) -> None:
     """Brings a device up with all that Neutron says about it. Idempotent.

@@ -20,6 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
+import dataclasses
+import itertools
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from nova import exception
@@ -38,6 +41,8 @@ from nova_docker_driver import netns
 
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
+
+_PCI_DEVICES = Path('/sys/bus/pci/devices')
 
 _PLUGGED = 'network-vif-plugged'
 _DEFAULT_MTU = 1500
@@ -94,10 +99,19 @@ def _routes(network: network_model.Network, taken: set[int]
 
 
 def nameservers(vifs: Sequence[Vif]) -> tuple[str, ...]:
-    """The resolvers of all subnets, each once, in order."""
-    found = [server['address'] for vif in vifs
-             for subnet in vif['network']['subnets'] if subnet['ips']
+    """The resolvers of all subnets, each once, in order.
+
+    Without any, the address that would answer a DHCP client: Neutron resolves
+    the names of ports there. OVN answers at any address beyond its switch.
+    """
+    subnets = [subnet for vif in vifs
+               for subnet in vif['network']['subnets'] if subnet['ips']]
+    found = [server['address'] for subnet in subnets
              for server in subnet['dns']]
+    if not found:
+        found = [answering for subnet in subnets
+                 if (answering := subnet['meta'].get('dhcp_server')
+                     or (subnet['gateway'] or {}).get('address'))]
     return tuple(dict.fromkeys(found))
 
 
@@ -105,6 +119,14 @@ def addresses(vifs: Sequence[Vif]) -> tuple[str, ...]:
     """All fixed addresses, without prefix lengths."""
     return tuple(address.split('/')[0] for vif in vifs
                  for address in _addresses(vif['network']))
+
+
+def _named(nic: models.Nic, namespace: str) -> models.Nic:
+    """With a name that is free: others may have gone and left theirs."""
+    taken = set(netns.devices(namespace))
+    names = (f'eth{number}' for number in itertools.count())
+    return dataclasses.replace(
+        nic, name=next(name for name in names if name not in taken))
 
 
 # -- acts -------------------------------------------------------------------
@@ -135,9 +157,22 @@ class Network:
                 namespace: str) -> None:
         """Every port is wired; those that are stay as they are."""
         for vif, nic in zip(vifs, nics(vifs), strict=True):
+            # A function of a PCI device comes with the namespace alone.
+            if vif['type'] == network_model.VIF_TYPE_HW_VEB:
+                continue
             if not netns.exists(nic.host_end):
                 self._unplug(instance, vif)
-                self._plug(instance, vif, nic, namespace)
+                self._plug(instance, vif, _named(nic, namespace), namespace)
+
+    def attach(self, instance: objects.Instance, vif: Vif,
+               others: Sequence[Vif], namespace: str) -> None:
+        """One more port is wired into a namespace that may be in use.
+
+        :param others: the ports that the server has already
+        """
+        nic = nics([*others, vif])[-1]
+        self._unplug(instance, vif)
+        self._plug(instance, vif, _named(nic, namespace), namespace)
 
     def disconnect(self, instance: objects.Instance, vifs: Sequence[Vif]
                    ) -> None:
@@ -147,22 +182,34 @@ class Network:
 
     def _plug(self, instance: objects.Instance, vif: Vif, nic: models.Nic,
               namespace: str) -> None:
+        LOG.debug('Plugging port %s as %s', nic.port_id, nic.name,
+                  instance=instance)
+        with _plug_errors(vif):
+            if vif['type'] == network_model.VIF_TYPE_HW_VEB:
+                netns.move(_virtual_function(vif), nic.name, nic.mac, nic.mtu,
+                           namespace)
+            else:
+                self._plug_pair(instance, vif, nic, namespace)
+            netns.configure(namespace, nic.name, nic.addresses, nic.routes,
+                            nic.checksum_offload)
+
+    def _plug_pair(self, instance: objects.Instance, vif: Vif,
+                   nic: models.Nic, namespace: str) -> None:
         vif_object = _os_vif(vif)
-        # A hybrid or offloaded port has a VIF object too, but needs wiring
-        # that is not ours: its server would run without a network.
-        if not isinstance(vif_object, os_vif_objects.vif.VIFOpenVSwitch):
+        # An offloaded port has a VIF object too, but needs wiring that is
+        # not ours: its server would run without a network.
+        if not isinstance(vif_object, (os_vif_objects.vif.VIFOpenVSwitch,
+                                       os_vif_objects.vif.VIFBridge)):
             raise exception.VirtualInterfacePlugException(
                 f'Port {vif["id"]} has the VIF type {vif["type"]} '
                 f'({type(vif_object).__name__}), which cannot be plugged '
                 'here')
-        LOG.debug('Plugging port %s as %s', nic.port_id, nic.name,
-                  instance=instance)
-        with _plug_errors(vif):
-            netns.create_veth(nic.host_end, nic.name, nic.mac, nic.mtu,
-                              namespace)
-            os_vif.plug(vif_object, _instance_info(instance))
-            netns.configure(namespace, nic.name, nic.addresses, nic.routes,
-                            nic.checksum_offload)
+        netns.create_veth(nic.host_end, nic.name, nic.mac, nic.mtu, namespace)
+        os_vif.plug(vif_object, _instance_info(instance))
+        if isinstance(vif_object, os_vif_objects.vif.VIFBridge):
+            # os-vif makes a bridge on which Neutron filters, and its way to
+            # the switch.
+            netns.add_to_bridge(nic.host_end, vif_object.bridge_name)
 
     def _unplug(self, instance: objects.Instance, vif: Vif) -> None:
         try:
@@ -218,6 +265,20 @@ def _os_vif(vif: Vif) -> os_vif_objects.vif.VIFBase | None:
         # Or os-vif would make a tap device under our device's name.
         profile.create_tap = False
     return vif_object
+
+
+def _virtual_function(vif: Vif) -> str:
+    """The host's device of a port's PCI function.
+
+    :raises VirtualInterfacePlugException: if it has none
+    """
+    address = (vif.get('profile') or {}).get('pci_slot', '')
+    found = sorted(_PCI_DEVICES.glob(f'{address}/net/*')) if address else []
+    if not found:
+        raise exception.VirtualInterfacePlugException(
+            f'Port {vif["id"]}: the PCI device {address or "of it"} has no '
+            'network device here')
+    return found[0].name
 
 
 def _instance_info(instance: objects.Instance) -> Any:

@@ -149,6 +149,12 @@ class LabCase(unittest.TestCase):
         code = self.engine.exec_inspect(handle['Id'])['ExitCode']
         return code, output
 
+    def reach(self, server, address, port):
+        """Whether a TCP connection comes about."""
+        code, _ = self.inside(server, 'nc', '-w', '2', address, str(port),
+                              '-e', 'true')
+        return code == 0
+
     def port(self, server):
         return next(self.tenant.network.ports(device_id=server.id))
 

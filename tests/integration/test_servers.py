@@ -152,11 +152,6 @@ class TestFaults(base.LabCase):
 
 class TestNetwork(base.LabCase):
 
-    def reach(self, server, address, port):
-        code, _ = self.inside(server, 'nc', '-w', '2', address, str(port),
-                              '-e', 'true')
-        return code == 0
-
     def test_security_groups_hold(self):
         client = self.boot()
         group = self.make_group({

@@ -68,7 +68,9 @@ class TestContract(unittest.TestCase):
                    in driver.DockerDriver.capabilities.items() if value}
         self.assertEqual({
             'supports_image_type_raw', 'supports_pcpus', 'has_imagecache',
-            'supports_trusted_certs'}, claimed)
+            'supports_trusted_certs', 'supports_attach_interface',
+            'supports_device_tagging', 'supports_tagged_attach_interface'},
+            claimed)
 
     def test_a_mistyped_extra_spec_is_refused(self):
         validators.load_validators()
@@ -168,6 +170,37 @@ class TestFacade(unittest.TestCase):
         with self.assertRaises(exception.HypervisorUnavailable):
             self.driver.pause(self.instance)
 
+    def test_ports_come_and_go(self):
+        old, new = fakes.vif(1), fakes.vif(2)
+        tagged = driver.objects.VirtualInterface(
+            address='fa:16:3e:00:00:01', tag='front')
+        plain = driver.objects.VirtualInterface(
+            address='fa:16:3e:00:00:02', tag=None)
+        self.enterContext(mock.patch.object(
+            driver.objects.VirtualInterfaceList, 'get_by_instance_uuid',
+            return_value=[tagged, plain]))
+        save = self.enterContext(mock.patch.object(type(self.instance),
+                                                   'save'))
+        self.enterContext(mock.patch.object(
+            type(self.instance), 'get_network_info',
+            return_value=[old, new]))
+        self.driver.attach_interface(None, self.instance, None, new)
+        self.lifecycle.attach_port.assert_called_once_with(
+            self.instance, new, [old])
+        device, = self.instance.device_metadata.devices
+        self.assertEqual(('fa:16:3e:00:00:01', ['front']), (
+            device.mac, device.tags))
+        save.assert_called_once_with()
+        self.driver.detach_interface(None, self.instance, new)
+        self.lifecycle.detach_port.assert_called_once_with(
+            self.instance, new, [old])
+        self.lifecycle.attach_port.side_effect = errors.Unsupported('x')
+        self.lifecycle.detach_port.side_effect = errors.EngineTimeout('x')
+        with self.assertRaises(exception.InterfaceAttachFailed):
+            self.driver.attach_interface(None, self.instance, None, new)
+        with self.assertRaises(exception.InterfaceDetachFailed):
+            self.driver.detach_interface(None, self.instance, new)
+
     def test_the_cache_of_images(self):
         request = mock.Mock()
         self.driver._images = request
@@ -210,10 +243,15 @@ class TestFacade(unittest.TestCase):
         self.assertEqual(1, self.engine.calls.count('facts'))
 
     def test_the_service_starts_and_stops(self):
-        with (mock.patch.object(events, 'Listener') as listener,
+        leftovers = self.driver._leftovers = mock.Mock()
+        with (mock.patch.object(
+                driver.objects.InstanceList, 'get_by_host',
+                return_value=[self.instance]),
+              mock.patch.object(events, 'Listener') as listener,
               mock.patch.object(availability, 'Watchdog') as watchdog):
             self.driver.init_host('c7')
             self.driver.cleanup_host('c7')
+        leftovers.remove.assert_called_once_with({self.instance.uuid})
         self.assertEqual(['c7'], self.driver.get_available_nodes())
         for service in (listener, watchdog):
             service.return_value.start.assert_called_once()
@@ -310,7 +348,7 @@ class TestLayering(unittest.TestCase):
         ('models', 'errors', 'names'),
         ('units', 'grants', 'inventory', 'states', 'netns', 'imagemodels',
          'guestfiles', 'cgroups', 'plainyaml', 'enginedocs', 'tarstream',
-         'arrival'),
+         'arrival', 'switch'),
         ('specfiles', 'spec', 'diagnostics', 'unpacking', 'imageconfig'),
         ('specvalues', 'layers', 'imagedocs', 'imageconf'),
         ('archive',),
@@ -320,7 +358,8 @@ class TestLayering(unittest.TestCase):
         ('registry',),
         ('network', 'images', 'snapshot', 'health', 'disk', 'signals',
          'consoles', 'availability', 'containers', 'pcidevices'),
-        ('sandbox', 'hostinfo', 'snapshots', 'imagecache'),
+        ('sandbox', 'hostinfo', 'snapshots', 'imagecache', 'devices',
+         'leftovers'),
         ('lifecycle', 'guest', 'events'),
         ('driver', 'check'),
     )

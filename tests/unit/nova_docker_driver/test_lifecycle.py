@@ -364,6 +364,33 @@ class TestPower(LifecycleCase):
         self.engine.calls.clear()
         self.network.reset_mock()
 
+    def hosts(self):
+        return (self.files._root / fakes.UUID / 'hosts').read_text()
+
+    def test_one_more_port_and_one_less(self):
+        new = fakes.vif(2)
+        self.lifecycle.attach_port(self.instance, new, self.vifs)
+        self.network.attach.assert_called_once_with(
+            self.instance, new, self.vifs, mock.ANY)
+        self.assertIn('10.0.0.12 web', self.hosts())
+        self.assertEqual(['inspect'], self.engine.calls)
+        self.lifecycle.detach_port(self.instance, new, self.vifs)
+        self.network.disconnect.assert_called_once_with(self.instance, [new])
+        self.assertNotIn('10.0.0.12', self.hosts())
+
+    def test_a_port_for_a_namespace_that_is_not_there_now(self):
+        """It is wired when the server starts."""
+        self.engine.kill(names.sandbox(fakes.UUID))
+        self.lifecycle.attach_port(self.instance, fakes.vif(2), self.vifs)
+        self.network.attach.assert_not_called()
+        self.assertIn('10.0.0.12 web', self.hosts())
+
+    def test_a_port_for_a_server_without_a_network(self):
+        self.engine.remove(names.sandbox(fakes.UUID))
+        with self.assertRaisesRegex(errors.Unsupported, 'without ports'):
+            self.lifecycle.attach_port(self.instance, fakes.vif(2), [])
+        self.lifecycle.detach_port(self.instance, fakes.vif(2), [])
+
     def test_destroy_costs_three_calls_and_leaves_nothing(self):
         self.lifecycle.destroy(self.instance, self.vifs)
         self.assertEqual(['containers', 'remove', 'remove'],

@@ -22,9 +22,13 @@ from nova import exception
 from nova.network import model as network_model
 from os_vif import exception as os_vif_exception
 
+from nova_docker_driver import errors
 from nova_docker_driver import guestfiles
+from nova_docker_driver import leftovers
 from nova_docker_driver import models
+from nova_docker_driver import names
 from nova_docker_driver import network
+from nova_docker_driver import switch
 from tests.unit.nova_docker_driver import fakes
 
 
@@ -66,6 +70,16 @@ class TestMeaning(unittest.TestCase):
         self.assertTrue(nic.checksum_offload)
         self.assertEqual((), network.nameservers([vif]))
 
+    def test_resolvers_of_neutron_itself(self):
+        vif = fakes.vif()
+        subnet = vif['network']['subnets'][0]
+        subnet['dns'] = []
+        self.assertEqual(('10.0.0.1',), network.nameservers([vif]))
+        subnet['meta']['dhcp_server'] = '10.0.0.3'
+        self.assertEqual(('10.0.0.3',), network.nameservers([vif]))
+        subnet['meta'], subnet['gateway'] = {}, None
+        self.assertEqual((), network.nameservers([vif]))
+
     def test_resolvers_and_addresses(self):
         vifs = [fakes.vif(1), fakes.vif(2)]
         self.assertEqual(('10.0.0.2',), network.nameservers(vifs))
@@ -97,6 +111,63 @@ class TestMeaning(unittest.TestCase):
                       guestfiles._hosts('web', ['10.0.0.11'], ()))
         self.assertEqual(set(), guestfiles.GuestFiles(
             mock.Mock(exists=lambda: False)).instance_uuids())
+
+
+class TestLeftovers(unittest.TestCase):
+    """What killed steps have left."""
+
+    def setUp(self):
+        super().setUp()
+        self.engine = fakes.Engine()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.root = Path(directory.name)
+        for server in ('known', 'lost'):
+            (self.root / server).mkdir()
+        self.leftovers = leftovers.Leftovers(
+            self.engine, guestfiles.GuestFiles(self.root))
+        self.netns = self.enterContext(mock.patch.object(leftovers, 'netns'))
+        self.switch = self.enterContext(mock.patch.object(leftovers,
+                                                          'switch'))
+        self.switch.ports.return_value = {'tap1': 'known', 'tap2': 'lost'}
+
+    def test_unknown_servers_lose_it(self):
+        self.leftovers.remove({'known'})
+        self.assertEqual(['known'], [path.name for path
+                                     in self.root.iterdir()])
+        self.switch.remove.assert_called_once_with('tap2')
+        self.netns.delete.assert_called_once_with('tap2')
+
+    def test_those_with_a_container_keep_it(self):
+        self.enterContext(mock.patch.object(
+            self.engine, 'containers', return_value=[
+                mock.Mock(labels={names.INSTANCE_LABEL: 'lost'})]))
+        self.leftovers.remove({'known'})
+        self.assertEqual(2, len(list(self.root.iterdir())))
+        self.switch.remove.assert_not_called()
+
+    def test_what_cannot_be_asked_keeps_nothing_from_starting(self):
+        self.switch.ports.side_effect = OSError('no switch')
+        with mock.patch.object(guestfiles.GuestFiles, 'remove',
+                               side_effect=OSError):
+            self.leftovers.remove(set())
+        self.switch.is_there.return_value = False
+        self.switch.ports.reset_mock()
+        self.leftovers.remove(set())
+        self.switch.ports.assert_not_called()
+        self.engine.failures = {'containers': [errors.EngineError('x')]}
+        self.leftovers.remove(set())
+
+    def test_what_the_switch_says(self):
+        ovsdb = mock.Mock()
+        ovsdb.db_list.return_value.execute.return_value = [
+            {'name': 'br-int', 'external_ids': {}},
+            {'name': 'tap1', 'external_ids': {'vm-uuid': 'known'}}]
+        with mock.patch.object(switch, '_ovsdb', return_value=ovsdb):
+            self.assertEqual({'tap1': 'known'}, switch.ports())
+            switch.remove('tap1')
+        ovsdb.del_port.assert_called_once_with('tap1', if_exists=True)
+        self.assertIsInstance(switch.is_there(), bool)
 
 
 @mock.patch.object(network, 'os_vif')
@@ -148,14 +219,59 @@ class TestPlugging(unittest.TestCase):
                 self.network.connect(self.instance, [fakes.vif(type=kind)],
                                      '/netns/1')
 
-    def test_a_hybrid_port_is_refused_before_anything_is_made(
-            self, netns, os_vif):
+    def test_a_hybrid_port_has_a_bridge_to_be_filtered_on(self, netns,
+                                                          os_vif):
         hybrid = fakes.vif(details={'ovs_hybrid_plug': True})
+        self.network.connect(self.instance, [hybrid], '/netns/1')
+        os_vif.plug.assert_called_once()
+        netns.add_to_bridge.assert_called_once_with(
+            hybrid['devname'], 'qbr' + hybrid['id'][:11])
+
+    def test_a_trunk_has_a_bridge_of_its_own(self, netns, os_vif):
+        trunk = fakes.vif()
+        trunk['network']['bridge'] = 'tbr-1'
+        self.network.connect(self.instance, [trunk], '/netns/1')
+        self.assertEqual('tbr-1', os_vif.plug.call_args[0][0].bridge_name)
+
+    def test_an_offloaded_port_is_refused_before_anything_is_made(
+            self, netns, os_vif):
+        offloaded = fakes.vif(vnic_type='direct', profile={
+            'pci_slot': '0000:00:01.1', 'capabilities': ['switchdev']})
         with self.assertRaisesRegex(
-                exception.VirtualInterfacePlugException, 'VIFBridge'):
-            self.network.connect(self.instance, [hybrid], '/netns/1')
+                exception.VirtualInterfacePlugException, 'VIFHostDevice'):
+            self.network.connect(self.instance, [offloaded], '/netns/1')
         netns.create_veth.assert_not_called()
         os_vif.plug.assert_not_called()
+
+    def test_a_function_of_a_pci_device(self, netns, os_vif):
+        """Recorded: there is no such hardware here."""
+        netns.ERRORS = (OSError,)
+        function = fakes.vif(type='hw_veb', vnic_type='direct', profile={
+            'pci_slot': '0000:00:01.1'})
+        with tempfile.TemporaryDirectory() as name:
+            self.enterContext(mock.patch.object(network, '_PCI_DEVICES',
+                                                Path(name)))
+            with self.assertRaisesRegex(
+                    exception.VirtualInterfacePlugException, '0000:00:01.1'):
+                self.network.connect(self.instance, [function], '/netns/1')
+            Path(name, '0000:00:01.1/net/enp1s0v1').mkdir(parents=True)
+            self.network.connect(self.instance, [function], '/netns/1')
+        netns.move.assert_called_once_with(
+            'enp1s0v1', 'eth0', function['address'], 1442, '/netns/1')
+        netns.configure.assert_called_once()
+        os_vif.plug.assert_not_called()
+        self.network.restore(self.instance, [function], '/netns/1')
+        netns.move.assert_called_once()
+
+    def test_a_port_that_comes_later(self, netns, os_vif):
+        """It takes the first name that is free, and no default route."""
+        netns.devices.return_value = ['lo', 'eth1']
+        first, second = fakes.vif(1), fakes.vif(2)
+        self.network.attach(self.instance, second, [first], '/netns/1')
+        netns.create_veth.assert_called_once_with(
+            second['devname'], 'eth0', second['address'], 1442, '/netns/1')
+        self.assertEqual((), netns.configure.call_args[0][3])
+        self.assertEqual([], self.waited)
 
     def test_a_failure_of_os_vif_is_nova_s(self, netns, os_vif):
         netns.ERRORS = (OSError,)
@@ -204,6 +320,7 @@ class TestPlugging(unittest.TestCase):
         self.network.restore(self.instance, [fakes.vif()], '/netns/1')
         os_vif.plug.assert_not_called()
         netns.exists.return_value = False
+        netns.devices.return_value = ['lo']
         self.network.restore(self.instance, [fakes.vif()], '/netns/1')
         os_vif.plug.assert_called_once()
 
