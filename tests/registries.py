@@ -128,7 +128,7 @@ class Registry:
 
 def certificate(path, address):
     """An authority and a server's certificate of it; answers the former."""
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     key = ec.generate_private_key(ec.SECP256R1())
 
     def signed(name, public, authority):
@@ -190,7 +190,7 @@ class HangingRegistry:
         self._server = http.server.ThreadingHTTPServer(('127.0.0.1', 0),
                                                        Handler)
         self._server.daemon_threads = True
-        self.domain = '127.0.0.1:%d' % self._server.server_port
+        self.domain = f'127.0.0.1:{self._server.server_port}'
         threading.Thread(target=self._server.serve_forever,
                          daemon=True).start()
 

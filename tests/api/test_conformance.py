@@ -16,6 +16,7 @@ Images and ports are not in question here: every server runs busybox, and its
 ports are not plugged.
 """
 
+import contextlib
 import os
 from pathlib import Path
 import tempfile
@@ -29,6 +30,7 @@ from nova.tests.unit.virt import test_virt_drivers
 import sqlalchemy.exc
 
 from lab import container_images
+from nova_docker_driver import devices
 from nova_docker_driver import images
 from nova_docker_driver import network
 from tests.api import base
@@ -69,8 +71,11 @@ class TestConformance(test_virt_drivers._VirtDriverTestCase, test.TestCase):
         image = self.connection._engine.image(TAG)
         self.addCleanup(self.engine.remove_image, TAG, force=True)
         for target, verb, answer in (
-                (images.Images, 'ensure', image),
+                (images.Images, 'held', contextlib.nullcontext(image)),
                 (network.Network, 'connect', None),
+                (images, 'wanted', None),
+                (network.Network, 'attach', None),
+                (devices, 'remember', None),
                 (network.Network, 'restore', None),
                 (network.Network, 'disconnect', None)):
             patch = mock.patch.object(target, verb, return_value=answer)

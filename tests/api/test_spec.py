@@ -25,7 +25,6 @@ from nova.tests.functional.api import client
 
 from lab import container_images
 from nova_docker_driver import hardening
-from nova_docker_driver import images
 from nova_docker_driver import models
 from nova_docker_driver import names
 from tests.api import base
@@ -241,14 +240,10 @@ class TestRefusals(base.ApiCase):
 
     def test_an_image_that_vanishes_before_the_build(self):
         image = self.image(container_images.busybox())
-        get = images.Images._transfer
-
-        def vanish(store, context, image_id, tag):
-            with mock.patch.object(
-                    store._service, 'get',
-                    side_effect=exception.ImageNotFound(image_id=image_id)):
-                return get(store, context, image_id, tag)
-        with mock.patch.object(images.Images, '_transfer', vanish):
+        service = self.compute.manager.driver._images._service
+        with mock.patch.object(
+                service, 'get',
+                side_effect=exception.ImageNotFound(image_id=image)):
             self.assertIn('not in Glance', self.fault(image=image))
 
     def test_a_flavor_that_grants_more_than_the_host(self):
