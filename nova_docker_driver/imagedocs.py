@@ -24,7 +24,7 @@ import dataclasses
 import hashlib
 import posixpath
 import re
-from typing import Any
+from typing import Any, TypeAlias
 
 from nova_docker_driver import errors
 from nova_docker_driver import imageconfig
@@ -33,6 +33,8 @@ MANIFEST = 'manifest.json'
 INDEX = 'index.json'
 
 _DIGEST = re.compile(r'sha256:([0-9a-f]{64})')
+
+_Mapping: TypeAlias = dict[str, Any]
 
 _ATTESTATION = 'vnd.docker.reference.type'
 
@@ -116,8 +118,8 @@ def _from_index(documents: Mapping[str, bytes], architecture: str
 
 
 def _manifests(documents: Mapping[str, bytes], content: bytes, what: str,
-               seen: set[str]) -> Iterator[tuple[str, tuple[dict[str, Any],
-                                                        dict[str, Any]]]]:
+               seen: set[str]
+               ) -> Iterator[tuple[str, tuple[_Mapping, _Mapping]]]:
     index = imageconfig.parsed(content, what, dict)
     entries = index.get('manifests')
     if not isinstance(entries, list):

@@ -303,7 +303,7 @@ class Images:
 
 
 def wanted(context: nova_context.RequestContext,
-            image_meta: objects.ImageMeta, **values: Any
+           image_meta: objects.ImageMeta, **values: Any
            ) -> imagemodels.Request:
     """What asks for the image that Nova describes.
 

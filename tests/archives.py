@@ -376,8 +376,7 @@ SAMPLES = (
     Sample('a negative size', lambda: _header_with(
         124, b'\xff' * 12) + bytes(1024), 'size'),
     Sample('a size beyond all bounds', lambda: _header_with(
-        124, b'\x80' + b'\x00' * 3 + b'\x7f' + b'\xff' * 7) + bytes(1024),
-           'ends'),
+        124, b'\x80\x00\x00\x00\x7f' + b'\xff' * 7) + bytes(1024), 'ends'),
     Sample('a name of a gigabyte', lambda: _raw_header(
         type=tarfile.GNUTYPE_LONGNAME, size=2 ** 30) + bytes(9999), 'bytes'),
     Sample('attributes of a gigabyte', lambda: _raw_header(
@@ -403,7 +402,7 @@ SAMPLES = (
         content=b'1\n0\n1\n', **{
             'GNU.sparse.major': '1', 'GNU.sparse.minor': '0',
             'GNU.sparse.name': 'big', 'GNU.sparse.realsize': '1' * 12}),
-        'neither'),
+           'neither'),
     Sample('a member of an unknown kind', _member('x', b'Z'), 'neither'),
     Sample('a device', _member('x', tarfile.CHRTYPE), 'neither'),
     Sample('a disk', _member('x', tarfile.BLKTYPE), 'neither'),
@@ -519,9 +518,9 @@ SAMPLES = (
     Sample('/sys as a pipe', _in_layer('a//../sys'.replace('a//../', './/'),
                                        tarfile.FIFOTYPE), '/sys is no'),
     Sample('a sparse file in a layer', lambda: tar(saved([
-        layer() [:1024] + _raw_header(
+        layer()[:1024] + _raw_header(
             type=tarfile.GNUTYPE_SPARSE, size=512) + bytes(2048)])),
-        'neither'),
+           'neither'),
     # Bombs.
     Sample('a gzip bomb', lambda: _bomb(gzip.compress), '200:1'),
     Sample('a bzip2 bomb', lambda: _bomb(bz2.compress), '200:1'),

@@ -29,13 +29,15 @@ import threading
 import time
 
 import bcrypt
-from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography import x509
 from cryptography.x509 import oid
 import docker
 import yaml
+
+from nova_docker_driver import names
 
 USER, PASSWORD = 'puller', 'canary-9c41'
 #: What the Engine of this machine reads about a registry's certificate.
@@ -61,6 +63,7 @@ class Registry:
         self.domain = f'{address}:{port or free_port()}'
         self._inside = inside
         self._process = None
+        self.pulled = []
         path = Path(self.directory.name)
         self._config = path / 'config.yml'
         settings = {
@@ -105,7 +108,23 @@ class Registry:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+        self.pulled = self.references()
         self.directory.cleanup()
+
+    def references(self):
+        """With a digest, all that it has had since it began."""
+        root = Path(self.directory.name,
+                    'data/docker/registry/v2/repositories')
+        return [f'{self.domain}/{path.parents[3].relative_to(root)}@sha256:'
+                f'{path.name}' for path
+                in root.glob('**/_manifests/revisions/sha256/*')
+                ] or self.pulled
+
+    def remove_pulled(self, client):
+        """An Engine has none of it under our tags afterwards."""
+        for reference in self.references():
+            with contextlib.suppress(docker.errors.NotFound):
+                client.remove_image(names.reference_tag(reference))
 
     def push(self, client, archive, repository, authenticated=False):
         """Has an image afterwards that an archive holds."""

@@ -20,6 +20,7 @@ import gzip
 import lzma
 import tempfile
 from unittest import mock
+import uuid
 
 from nova import context
 from nova import exception
@@ -231,7 +232,7 @@ class TestRegistries(ImagesCase):
         self.addCleanup(self.registry.stop)
         self.registry.start()
         # After the containers.
-        self.addCleanup(remove_references, self.endpoint)
+        self.addCleanup(self.remove_pulled, self.registry, self.endpoint)
         super().setUp()
         self.push('team/web:1')
         self.placeholder = self.image(b'-')
@@ -242,10 +243,15 @@ class TestRegistries(ImagesCase):
         self.flags(allowed_registries=[self.registry.domain], group='docker')
         return super()._setup_compute_service()
 
+    @staticmethod
+    def remove_pulled(registry, endpoint):
+        client = conservation.engine(endpoint)
+        registry.remove_pulled(client)
+        client.close()
+
     def push(self, repository, **config):
         self.registry.push(self.engine, container_images.archive(
-            f'{repository.partition(":")[0]}-local:1', config=config),
-            repository)
+            f'local-{uuid.uuid4().hex[:8]}:1', config=config), repository)
 
     def test_a_server_of_a_placeholder(self):
         server = self.boot(image=self.placeholder)
@@ -288,11 +294,3 @@ class TestRegistries(ImagesCase):
         server = self.boot(f'image: {self.registry.domain}/team/web:1',
                            'ERROR')
         self.assertIn('docker_image_ref', self.fault(server))
-
-
-def remove_references(endpoint):
-    client = conservation.engine(endpoint)
-    for image in client.images(f'{names.IMAGE_NAMESPACE}/reference'):
-        for tag in image['RepoTags']:
-            client.remove_image(tag)
-    client.close()

@@ -101,6 +101,7 @@ class TestFacade(unittest.TestCase):
         self.lifecycle = self.driver._lifecycle = mock.Mock()
         self.engine = fakes.Engine()
         self.driver._hostinfo._engine = self.engine
+        self.driver._image_cache._engine = self.engine
         self.instance = fakes.instance()
 
     def test_delegations(self):
