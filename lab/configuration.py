@@ -165,7 +165,7 @@ def _ml2(layout: Layout) -> File:
             'type_drivers': 'geneve,flat',
             'tenant_network_types': 'geneve',
             'mechanism_drivers': 'ovn',
-            'extension_drivers': 'port_security',
+            'extension_drivers': 'port_security,dns',
         },
         'ml2_type_geneve': {'vni_ranges': '1:1000', 'max_header_size': 38},
         'ml2_type_flat': {'flat_networks': 'public'},

@@ -145,8 +145,14 @@ class Lifecycle:
             for container in found:
                 if container.labels[names.ROLE_LABEL] == role:
                     self._engine.remove(container.id)
+        had_ports = any(container.labels[names.ROLE_LABEL]
+                        == names.ROLE_SANDBOX for container in found)
         try:
             self._network.disconnect(instance, vifs)
+            if had_ports and not vifs:
+                # Deleted while this service was away: Nova does not know any
+                # more which ports it had. The switch does.
+                self._network.forget(instance.uuid)
         finally:
             self._files.remove(instance.uuid)
 

@@ -38,6 +38,7 @@ from oslo_log import log as logging
 
 from nova_docker_driver import models
 from nova_docker_driver import netns
+from nova_docker_driver import switch
 
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
@@ -179,6 +180,15 @@ class Network:
         """No port of these has a device or a switch port afterwards."""
         for vif in vifs:
             self._unplug(instance, vif)
+
+    def forget(self, instance_uuid: str) -> None:
+        """The switch has no port of a server whose ports nobody knows."""
+        if not switch.is_there():
+            return
+        for device, server in switch.ports().items():
+            if server == instance_uuid:
+                switch.remove(device)
+                netns.delete(device)
 
     def _plug(self, instance: objects.Instance, vif: Vif, nic: models.Nic,
               namespace: str) -> None:

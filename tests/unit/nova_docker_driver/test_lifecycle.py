@@ -364,6 +364,10 @@ class TestPower(LifecycleCase):
         self.engine.calls.clear()
         self.network.reset_mock()
 
+    def test_ports_that_nova_has_forgotten(self):
+        self.lifecycle.destroy(self.instance, [])
+        self.network.forget.assert_called_once_with(fakes.UUID)
+
     def hosts(self):
         return (self.files._root / fakes.UUID / 'hosts').read_text()
 

@@ -324,6 +324,16 @@ class TestPlugging(unittest.TestCase):
         self.network.restore(self.instance, [fakes.vif()], '/netns/1')
         os_vif.plug.assert_called_once()
 
+    def test_ports_that_only_the_switch_knows(self, netns, os_vif):
+        with mock.patch.object(network, 'switch') as known:
+            known.ports.return_value = {'tap1': 'u', 'tap2': 'other'}
+            self.network.forget('u')
+            known.remove.assert_called_once_with('tap1')
+            netns.delete.assert_called_once_with('tap1')
+            known.is_there.return_value = False
+            self.network.forget('u')
+            known.remove.assert_called_once_with('tap1')
+
     def test_disconnect(self, netns, os_vif):
         self.network.disconnect(self.instance, [
             fakes.vif(1), fakes.vif(2, type='unbound')])
