@@ -29,9 +29,9 @@ import os_vif
 from oslo_config import cfg
 from vif_plug_ovs import privsep as ovs_privsep
 
+from lab import layout as lab_layout
 from nova_docker_driver import netns
 from nova_docker_driver import network
-from tests.integration import base
 from tests.unit.nova_docker_driver import fakes
 
 CONF = cfg.CONF
@@ -46,12 +46,11 @@ class WiringTest(unittest.TestCase):
 
     def setUp(self):
         super().setUp()
-        self.switch = base.lab().hosts[0].ovsdb
+        self.switch = lab_layout.Layout.from_environment().hosts[0].ovsdb
         # As root there is no need of helpers.
         ovs_privsep.vif_plug.set_client_mode(False)
         os_vif.initialize()
-        CONF.set_override('ovsdb_connection', self.switch, 'os_vif_ovs')
-        self.addCleanup(CONF.clear_override, 'ovsdb_connection', 'os_vif_ovs')
+        self.use('ovsdb_connection', self.switch)
         self.before = self.everything()
         self.vsctl('add-br', BRIDGE, '--', 'set', 'bridge', BRIDGE,
                    'datapath_type=netdev')
@@ -61,6 +60,13 @@ class WiringTest(unittest.TestCase):
         self.network = network.Network(None)
         self.servers = []
         self.addCleanup(self.remove)
+
+    def use(self, option, value):
+        """os-vif reads its options when it loads its plug-in."""
+        CONF.set_override(option, value, 'os_vif_ovs')
+        self.addCleanup(os_vif.initialize, reset=True)
+        self.addCleanup(CONF.clear_override, option, 'os_vif_ovs')
+        os_vif.initialize(reset=True)
 
     def vsctl(self, *arguments):
         found = run('ovs-vsctl', f'--db={self.switch}', *arguments)
@@ -74,7 +80,8 @@ class WiringTest(unittest.TestCase):
                 self.vsctl('list-br'), self.vsctl('list-ports', 'br-int'))
 
     def remove(self):
-        for instance, vif, space in self.servers:
+        while self.servers:
+            instance, vif, space = self.servers.pop()
             self.network.disconnect(instance, [vif])
             # Twice is as good as once.
             self.network.disconnect(instance, [vif])
@@ -115,6 +122,11 @@ class WiringTest(unittest.TestCase):
 
     def test_hybrid(self):
         """Each port has a bridge on which Neutron could filter."""
+        # As Neutron's agent does; Docker lets nothing through otherwise.
+        rule = ('FORWARD', '-m', 'physdev', '--physdev-is-bridged', '-j',
+                'ACCEPT')
+        self.assertEqual(0, run('iptables', '-I', *rule).returncode)
+        self.addCleanup(run, 'iptables', '-D', *rule)
         details = {'ovs_hybrid_plug': True, 'datapath_type': 'netdev'}
         spaces = [self.server(number, details=details)
                   for number in (1, 2)]
@@ -123,8 +135,8 @@ class WiringTest(unittest.TestCase):
         self.assert_tcp(*spaces)
 
     def test_a_bridge_for_each_port(self):
-        CONF.set_override('per_port_bridge', True, 'os_vif_ovs')
-        self.addCleanup(CONF.clear_override, 'per_port_bridge', 'os_vif_ovs')
+        self.use('per_port_bridge', True)
+        self.addCleanup(self.remove)
         spaces = [self.server(number) for number in (1, 2)]
         self.assertEqual(2, len(set(self.vsctl('list-br'))
                                 - set(self.before[1]) - {BRIDGE}))
