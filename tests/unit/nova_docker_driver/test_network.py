@@ -12,6 +12,7 @@
 
 """What Neutron's ports mean, and in which order they are plugged."""
 
+import configparser
 import contextlib
 from pathlib import Path
 import tempfile
@@ -21,6 +22,7 @@ from unittest import mock
 from nova import exception
 from nova.network import model as network_model
 from os_vif import exception as os_vif_exception
+from oslo_rootwrap import wrapper
 
 from nova_docker_driver import errors
 from nova_docker_driver import guestfiles
@@ -30,6 +32,8 @@ from nova_docker_driver import names
 from nova_docker_driver import network
 from nova_docker_driver import switch
 from tests.unit.nova_docker_driver import fakes
+
+SOURCE = Path(__file__).resolve().parents[3]
 
 
 class TestMeaning(unittest.TestCase):
@@ -111,6 +115,30 @@ class TestMeaning(unittest.TestCase):
                       guestfiles._hosts('web', ['10.0.0.11'], ()))
         self.assertEqual(set(), guestfiles.GuestFiles(
             mock.Mock(exists=lambda: False)).instance_uuids())
+
+
+class TestRootwrap(unittest.TestCase):
+    """Which commands an operator's rootwrap lets nova-compute run."""
+
+    def allows(self, *command):
+        parser = configparser.RawConfigParser()
+        parser.read(SOURCE / 'etc/nova/rootwrap.d/docker.filters')
+        found = [wrapper.build_filter(*[part.strip() for part
+                                        in text.split(',')])
+                 for _, text in parser.items('Filters')]
+        return any(one.match(list(command)) for one in found)
+
+    def test_our_helper_and_no_other(self):
+        helper = ('privsep-helper', '--config-file', '/etc/nova/nova.conf',
+                  '--privsep_context', 'nova_docker_driver.netns.context',
+                  '--privsep_sock_path', '/tmp/tmp1/privsep.sock')
+        self.assertTrue(self.allows(*helper))
+        for place, other in ((2, '/tmp/mine.conf'), (2, '/etc/../tmp/x'),
+                             (4, 'os.system'), (6, '/root/x')):
+            changed = list(helper)
+            changed[place] = other
+            self.assertFalse(self.allows(*changed), changed)
+        self.assertFalse(self.allows('sh', '-c', 'id'))
 
 
 class TestLeftovers(unittest.TestCase):
