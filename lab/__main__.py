@@ -28,7 +28,8 @@ from lab import layout as lab_layout
 
 def main() -> int:
     options = _parser().parse_args()
-    layout = lab_layout.Layout.from_environment()
+    layout = lab_layout.Layout.from_environment(
+        getattr(options, 'computes', 1))
     try:
         return int(options.verb(cloud.Cloud(layout), options) or 0)
     except cloud.LabError as error:
@@ -43,6 +44,10 @@ def _parser() -> argparse.ArgumentParser:
     up = verbs.add_parser('up', help='start what does not run yet')
     up.add_argument('--fresh', action='store_true',
                     help='throw away all servers, images and stacks first')
+    up.add_argument('--computes', type=int, default=1, choices=(1, 2, 3),
+                    help='compute hosts, each with a network of its own')
+    up.add_argument('--metadata', action='store_true',
+                    help='also what answers at 169.254.169.254')
     up.set_defaults(verb=_up)
 
     down = verbs.add_parser('down', help='end the processes of the lab')
@@ -77,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(lab: cloud.Cloud, options: argparse.Namespace) -> None:
     began = time.monotonic()
-    lab.up(fresh=options.fresh)
+    lab.up(fresh=options.fresh, metadata=options.metadata)
     print(f'The lab is up ({time.monotonic() - began:.1f} s). A client: '
           'eval "$(tools/lab env demo)"', file=sys.stderr)
 

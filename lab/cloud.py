@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 import hashlib
 import os
+from pathlib import Path
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,7 @@ Say = Callable[[str], None]
 
 #: A file that says whose the switch's devices are.
 _DEVICES_MARK = 'made-devices'
-_DEVICES = ('br-int', 'br-ex', 'ovs-netdev')
+_DEVICES = ('br-int', 'br-ex', 'br-phys', 'ovs-netdev')
 
 
 class LabError(Exception):
@@ -59,8 +60,11 @@ class Cloud:
 
     # -- the verbs ----------------------------------------------------------
 
-    def up(self, fresh: bool = False) -> None:
-        """Every service runs and answers afterwards. Idempotent."""
+    def up(self, fresh: bool = False, metadata: bool = False) -> None:
+        """Every service runs and answers afterwards. Idempotent.
+
+        :param metadata: also those that answer at 169.254.169.254
+        """
         self._stop_another_checkouts()
         if fresh:
             self.down()
@@ -76,6 +80,18 @@ class Cloud:
                                       in self.layout.hosts])
         self._start(self._services())
         self._finish()
+        if metadata:
+            self.start_metadata()
+
+    def start_metadata(self) -> None:
+        """Servers are told about themselves at 169.254.169.254."""
+        self._start(services.metadata(self.layout))
+
+    def stop_metadata(self) -> None:
+        """As before ``start_metadata``."""
+        self.processes.stop([service.name for service
+                             in services.metadata(self.layout)])
+        self._remove_namespaces()
 
     def down(self) -> list[str]:
         """Ends the lab's own processes; answers their services' names."""
@@ -84,7 +100,18 @@ class Cloud:
         stopped += self.processes.stop()
         for host in self.layout.hosts:
             self._remove_devices(host)
+        self._remove_namespaces()
+        for namespace in _other_hosts():
+            subprocess.run(['ip', 'netns', 'delete', namespace],
+                           capture_output=True, check=False)
         return stopped
+
+    def _remove_namespaces(self) -> None:
+        """What the agents for metadata have made."""
+        for path in (self.layout.state / 'neutron').glob(
+                'ovn-metadata-proxy/*.conf'):
+            subprocess.run(['ip', 'netns', 'delete', f'ovnmeta-{path.stem}'],
+                           capture_output=True, check=False)
 
     def purge(self) -> None:
         """Ends everything and removes all that the lab made."""
@@ -248,11 +275,17 @@ class Cloud:
                 f'{self.processes.log(service.name)}')
 
     def _after_start(self, service: services.Service) -> None:
+        first, *others = self.layout.hosts
         for host in self.layout.hosts:
             if service.name == f'ovsdb-{host.name}':
-                seed.configure_switch(host, self._command)
+                seed.configure_switch(host, self._command,
+                                      alone=not others)
+        if service.name == f'vswitchd-{first.name}':
+            for command in services.public_bridge(first):
+                self._command(command)
+        for host in others:
             if service.name == f'vswitchd-{host.name}':
-                for command in services.public_bridge(host):
+                for command in services.tunnels(first, host):
                     self._command(command)
 
     def _clear_leftovers(self, running: Iterable[str],
@@ -269,12 +302,27 @@ class Cloud:
             self._clear(home)
             (home / 'plugins').write_text('[].\n')
             (home / 'rabbitmq.conf').write_text('')
-        for host in self.layout.hosts:
-            host.run.mkdir(parents=True, exist_ok=True)
-            if f'vswitchd-{host.name}' not in running:
-                self._remove_devices(host)
-                if f'vswitchd-{host.name}' in starting:
-                    self._claim_devices(host)
+        first, *others = self.layout.hosts
+        first.run.mkdir(parents=True, exist_ok=True)
+        if f'vswitchd-{first.name}' not in running:
+            self._remove_devices(first)
+            if f'vswitchd-{first.name}' in starting:
+                self._claim_devices(first)
+        for host in others:
+            self._prepare(host, running)
+
+    def _prepare(self, host: lab_layout.Host, running: Iterable[str]) -> None:
+        """Another host has its network and its directories."""
+        for path in (host.run, host.state / 'instances'):
+            path.mkdir(parents=True, exist_ok=True)
+        seed.create_switch(host, self._command)
+        if f'dockerd-{host.name}' not in running:
+            for name in ('dockerd.pid', 'engine/containerd/containerd.pid',
+                         'docker.sock'):
+                (host.run / name).unlink(missing_ok=True)
+        if not Path('/var/run/netns', host.namespace).exists():
+            for command in services.underlay(host):
+                self._command(command)
 
     def _remove_devices(self, host: lab_layout.Host) -> None:
         """A killed switch leaves its tap devices; another one's stay."""
@@ -282,7 +330,7 @@ class Cloud:
         if (f'vswitchd-{host.name}' in self.processes.running()
                 or not mark.exists()):
             return
-        for device in _present_devices():
+        for device in (*_present_devices(), *_other_hosts()):
             subprocess.run(['ip', 'link', 'delete', device],
                            capture_output=True, check=False)
         mark.unlink()
@@ -319,6 +367,12 @@ class Cloud:
                 if process.wait():
                     raise LabError(f'"{" ".join(command)}" failed; '
                                    f'see {output.name}')
+
+
+def _other_hosts() -> list[str]:
+    """The namespaces of hosts that only this lab has, and their links."""
+    return sorted({path.name for place in ('/var/run/netns', '/sys/class/net')
+                   for path in Path(place).glob('ndl-c[0-9]')})
 
 
 def _present_devices() -> list[str]:

@@ -61,6 +61,8 @@ def files(layout: Layout) -> dict[str, str]:
     }
     for host in layout.hosts:
         contents[f'nova-{host.name}/compute.conf'] = _compute(layout, host)
+        contents[f'neutron-{host.name}/metadata.ini'] = _metadata_agent(
+            layout, host)
     return {path: render(content) for path, content in contents.items()}
 
 
@@ -172,11 +174,30 @@ def _ml2(layout: Layout) -> File:
         'ovn': {
             'ovn_nb_connection': layout.ovn_db(),
             'ovn_sb_connection': layout.ovn_db(),
-            'ovn_metadata_enabled': 'false',
+            'ovn_metadata_enabled': 'true',
             # Release 3.1 of Open vSwitch can crash in its userspace
             # connection tracker when that translates addresses.
             'stateless_nat_enabled': 'true',
         },
+    }
+
+
+def _metadata_agent(layout: Layout, host: lab_layout.Host) -> File:
+    return {
+        'DEFAULT': {
+            'state_path': layout.state / 'neutron',
+            'nova_metadata_host': '127.0.0.1',
+            'nova_metadata_port': layout.port('nova-metadata'),
+            'metadata_proxy_shared_secret': lab_layout.PASSWORD,
+            'metadata_workers': 0,
+            'metadata_proxy_socket': host.run / 'metadata.sock',
+            'debug': 'true',
+        },
+        # The lab runs as root and needs no sudo.
+        'agent': {'root_helper': 'env'},
+        'oslo_concurrency': _lock(layout, 'neutron'),
+        'ovs': {'ovsdb_connection': host.ovsdb},
+        'ovn': {'ovn_sb_connection': layout.ovn_db()},
     }
 
 
@@ -207,7 +228,9 @@ def _nova(layout: Layout) -> File:
                          'send_service_user_token': 'true'},
         'placement': _account(layout, 'placement'),
         'neutron': {**_account(layout, 'neutron'),
-                    'endpoint_override': layout.url('neutron')},
+                    'endpoint_override': layout.url('neutron'),
+                    'service_metadata_proxy': 'true',
+                    'metadata_proxy_shared_secret': lab_layout.PASSWORD},
         'vnc': {'enabled': 'false'},
         'serial_console': {
             'enabled': 'true',
@@ -241,7 +264,7 @@ def _compute(layout: Layout, host: lab_layout.Host) -> File:
             'initial_cpu_allocation_ratio': 16.0,
         },
         # Demonstrations and tests wait for health.
-        'docker': {'health_min_interval': 1,
+        'docker': {'endpoint': host.endpoint, 'health_min_interval': 1,
                    # Where tests start a registry.
                    'allowed_registries': REGISTRY},
         'oslo_concurrency': _lock(layout, host.name),
@@ -250,6 +273,9 @@ def _compute(layout: Layout, host: lab_layout.Host) -> File:
         'vif_plug_ovs_privileged': helper,
         'nova_docker_driver_privileged': helper,
         'nova_sys_admin': helper,
+        # The proxy cannot reach other hosts than the first.
+        **({'serial_console': {'enabled': 'false'}} if host.number > 1
+           else {}),
     }
 
 

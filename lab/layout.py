@@ -29,7 +29,7 @@ DEFAULT_BASE_PORT = 15000
 PASSWORD = 'secret'
 
 _PORTS = ('keystone', 'placement', 'glance', 'nova', 'heat', 'neutron',
-          'rabbitmq', 'rabbitmq_dist', 'serialproxy')
+          'rabbitmq', 'rabbitmq_dist', 'serialproxy', 'nova-metadata')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +45,30 @@ class Host:
     number: int
     state: Path
     run: Path
+
+    @property
+    def namespace(self) -> str:
+        """Of the network that it is alone in; empty for the machine's own."""
+        return '' if self.number == 1 else f'ndl-{self.name}'
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """What runs a command where the host is."""
+        if not self.namespace:
+            return ()
+        return ('nsenter', f'--net=/var/run/netns/{self.namespace}')
+
+    @property
+    def endpoint(self) -> str:
+        """Of its Engine; the first host has the machine's own."""
+        if self.number == 1:
+            return 'unix:///var/run/docker.sock'
+        return f'unix://{self.run}/docker.sock'
+
+    @property
+    def tunnel_address(self) -> str:
+        """Where other hosts reach its switch."""
+        return f'172.31.250.{self.number}'
 
     @property
     def ovsdb(self) -> str:
@@ -77,6 +101,13 @@ class Layout:
 
     def nova_name(self, number: int) -> str:
         return f'lab{self.base_port}-c{number}'
+
+    @property
+    def forwarded(self) -> tuple[int, ...]:
+        """The ports that other hosts reach the controller at."""
+        return tuple(self.port(name) for name in (
+            'keystone', 'placement', 'glance', 'nova', 'neutron',
+            'rabbitmq'))
 
     @property
     def venv(self) -> Path:

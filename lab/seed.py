@@ -60,12 +60,22 @@ def create_stores(layout: Layout, run: Run) -> None:
         run(['ovsdb-tool', 'create', f'{state}/ovn/{name}.db',
              f'/usr/share/ovn/ovn-{schema}.ovsschema'])
     for host in layout.hosts:
-        run(['ovsdb-tool', 'create', f'{host.state}/conf.db',
+        create_switch(host, run)
+
+
+def create_switch(host: lab_layout.Host, run: Run) -> None:
+    """The empty database of a host's switch, unless there is one."""
+    database = host.state / 'conf.db'
+    if not database.exists():
+        run(['ovsdb-tool', 'create', str(database),
              '/usr/share/openvswitch/vswitch.ovsschema'])
 
 
-def configure_switch(host: lab_layout.Host, run: Run) -> None:
-    """Tells a host's switch who it is and where OVN's databases are."""
+def configure_switch(host: lab_layout.Host, run: Run, alone: bool) -> None:
+    """Tells a host's switch who it is and where OVN's databases are.
+
+    :param alone: there is no other host that packets would come from
+    """
     lab_run = host.run.parent
     identity = {
         'system-id': f'lab-{host.name}',
@@ -73,12 +83,16 @@ def configure_switch(host: lab_layout.Host, run: Run) -> None:
         'hostname': host.nova_name,
         'ovn-remote': f'unix:{lab_run}/ovn.sock',
         'ovn-encap-type': 'geneve',
-        'ovn-encap-ip': '127.0.0.1',
+        'ovn-encap-ip': '127.0.0.1' if alone else host.tunnel_address,
         'ovn-bridge-datapath-type': kernel.datapath(),
         'ovn-cms-options': 'enable-chassis-as-gw',
         'ovn-bridge-mappings': 'public:br-ex',
     }
+    if host.number > 1:
+        # One way out is enough.
+        del identity['ovn-cms-options'], identity['ovn-bridge-mappings']
     run(['ovs-vsctl', f'--db={host.ovsdb}', '--no-wait', 'init',
+         *(('--', '--if-exists', 'del-br', 'br-phys') if alone else ()),
          '--', 'set', 'Open_vSwitch', '.',
          *(f'external_ids:{name}={value}'
            for name, value in identity.items())])

@@ -69,7 +69,15 @@ def services(layout: Layout) -> list[Service]:
         _scheduler(layout),
         *(_compute(layout, host) for host in layout.hosts),
         _heat_api(layout), _serialproxy(layout),
+        *(service(layout, host) for host in layout.hosts[1:]
+          for service in (_forwarder, _engine)),
     ]
+
+
+def metadata(layout: Layout) -> list[Service]:
+    """What answers at 169.254.169.254; not of those that always run."""
+    return [_nova_metadata(layout),
+            *(_metadata_agent(layout, host) for host in layout.hosts)]
 
 
 def _python_environment(layout: Layout) -> dict[str, str]:
@@ -219,6 +227,7 @@ def _ovsdb(layout: Layout, host: lab_layout.Host) -> Service:
 def _vswitchd(layout: Layout, host: lab_layout.Host) -> Service:
     control = host.run / 'vswitchd.ctl'
     return Service(f'vswitchd-{host.name}', (
+        *host.inside,
         # Monitored: release 3.1 has an assertion in its userspace
         # connection tracker that a floating IP can run into.
         'ovs-vswitchd', '--monitor', host.ovsdb, f'--unixctl={control}',
@@ -229,7 +238,7 @@ def _vswitchd(layout: Layout, host: lab_layout.Host) -> Service:
 
 def _ovn_controller(layout: Layout, host: lab_layout.Host) -> Service:
     return Service(f'ovn-controller-{host.name}', (
-        'ovn-controller', host.ovsdb, '--pidfile'),
+        *host.inside, 'ovn-controller', host.ovsdb, '--pidfile'),
         # Its bridge, not its socket, is what os-vif will look for.
         _listens(host.run / 'br-int.mgmt'),
         after=(f'vswitchd-{host.name}', 'ovn-db'),
@@ -279,6 +288,11 @@ def _nova_api(layout: Layout) -> Service:
                  after=('mariadb', 'keystone', 'rabbitmq'))
 
 
+def _nova_metadata(layout: Layout) -> Service:
+    return _wsgi(layout, 'nova-metadata', 'nova.wsgi.metadata:application',
+                 after=('mariadb', 'rabbitmq', 'placement'))
+
+
 def _heat_api(layout: Layout) -> Service:
     return _wsgi(layout, 'heat', 'heat.wsgi.api:application', '--',
                  '--config-file', layout.etc / 'heat/heat.conf',
@@ -321,11 +335,44 @@ def _scheduler(layout: Layout) -> Service:
 def _compute(layout: Layout, host: lab_layout.Host) -> Service:
     # Before the conductor listens, a first call would cost ten seconds.
     return _worker(
-        layout, f'nova-compute-{host.name}',
-        _nova_command(layout, 'nova-compute', 'nova/nova.conf',
-                      f'nova-{host.name}/compute.conf'),
+        layout, f'nova-compute-{host.name}', (
+            *host.inside, *_nova_command(
+                layout, 'nova-compute', 'nova/nova.conf',
+                f'nova-{host.name}/compute.conf')),
         ('nova-conductor', 'placement', 'keystone', 'neutron-api',
-         f'ovn-controller-{host.name}'), 'Join ServiceGroup membership')
+         f'ovn-controller-{host.name}', f'forward-{host.name}',
+         f'dockerd-{host.name}'), 'Join ServiceGroup membership')
+
+
+def _forwarder(layout: Layout, host: lab_layout.Host) -> Service:
+    """The way from another host to the controller."""
+    return _worker(
+        layout, f'forward-{host.name}', (
+            layout.bin / 'python', layout.source / 'lab/forward.py',
+            f'/var/run/netns/{host.namespace}', *layout.forwarded),
+        (), 'forwarding')
+
+
+def _engine(layout: Layout, host: lab_layout.Host) -> Service:
+    """An Engine of the host's own, which leaves the machine's alone."""
+    directory = host.state / 'engine'
+    return Service(f'dockerd-{host.name}', (
+        *host.inside, 'dockerd', f'--host={host.endpoint}',
+        f'--data-root={directory}', f'--exec-root={host.run}/engine',
+        f'--pidfile={host.run}/dockerd.pid', '--bridge=none',
+        '--iptables=false', '--ip6tables=false'),
+        _listens(host.run / 'docker.sock'), patience=60)
+
+
+def _metadata_agent(layout: Layout, host: lab_layout.Host) -> Service:
+    name = f'metadata-agent-{host.name}'
+    return Service(
+        name, (layout.bin / 'neutron-ovn-metadata-agent', '--config-file',
+               layout.etc / f'neutron-{host.name}/metadata.ini',
+               '--log-file', layout.logs / f'{name}.log'),
+        _listens(host.run / 'metadata.sock'),
+        after=('nova-metadata-api', f'ovn-controller-{host.name}'),
+        environment=_python_environment(layout))
 
 
 def _serialproxy(layout: Layout) -> Service:
@@ -342,6 +389,40 @@ def _heat_engine(layout: Layout) -> Service:
         layout, 'heat-engine',
         _nova_command(layout, 'heat-engine', 'heat/heat.conf'),
         ('mariadb', 'rabbitmq', 'keystone'), 'Starting listener for engine')
+
+
+def underlay(host: lab_layout.Host) -> list[list[str]]:
+    """Commands that make the network of another host than the first."""
+    own, inner = host.namespace, f'{host.namespace}i'
+    return [
+        ['ip', 'netns', 'add', own],
+        ['ip', 'link', 'add', own, 'type', 'veth', 'peer', 'name', inner,
+         'netns', own],
+        ['ip', 'link', 'set', own, 'up'],
+        ['ip', '-n', own, 'link', 'set', 'lo', 'up'],
+        ['ip', '-n', own, 'link', 'set', inner, 'up'],
+    ]
+
+
+def tunnels(first: lab_layout.Host, other: lab_layout.Host
+            ) -> list[list[str]]:
+    """Commands that let two switches send packets to each other.
+
+    A userspace switch sends tunnelled packets by a bridge of its own.
+    """
+    commands = []
+    for host, device in ((first, other.namespace),
+                         (other, f'{other.namespace}i')):
+        commands += [
+            ['ovs-vsctl', f'--db={host.ovsdb}', '--may-exist', 'add-br',
+             'br-phys', '--', 'set', 'bridge', 'br-phys',
+             f'datapath_type={kernel.datapath()}', '--', '--may-exist',
+             'add-port', 'br-phys', device],
+            [*host.inside, 'ip', 'address', 'replace',
+             f'{host.tunnel_address}/24', 'dev', 'br-phys'],
+            [*host.inside, 'ip', 'link', 'set', 'br-phys', 'up'],
+        ]
+    return commands
 
 
 def public_bridge(host: lab_layout.Host) -> list[list[str]]:

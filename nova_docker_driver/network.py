@@ -47,6 +47,7 @@ _PCI_DEVICES = Path('/sys/bus/pci/devices')
 
 _PLUGGED = 'network-vif-plugged'
 _DEFAULT_MTU = 1500
+_METADATA = '169.254.169.254/32'
 _DEFAULT_ROUTE = {4: '0.0.0.0/0', 6: '::/0'}
 
 Vif: TypeAlias = network_model.VIF
@@ -71,7 +72,8 @@ def nics(vifs: Sequence[Vif]) -> tuple[models.Nic, ...]:
             mac=vif['address'],
             mtu=network['meta'].get('mtu') or _DEFAULT_MTU,
             addresses=_addresses(network),
-            routes=_routes(network, versions_with_default),
+            routes=(*_routes(network, versions_with_default),
+                    *(_metadata_route(vif) if not index else ())),
             checksum_offload=details.get('datapath_type') != 'netdev'))
     return tuple(answer)
 
@@ -97,6 +99,21 @@ def _routes(network: network_model.Network, taken: set[int]
             taken.add(version)
             routes.append((_DEFAULT_ROUTE[version], gateway))
     return tuple(routes)
+
+
+def _metadata_route(vif: Vif) -> tuple[tuple[str, str], ...]:
+    """The way to the metadata service, which OVN tells by DHCP alone.
+
+    Its agent answers on each network itself; other ways go by the router.
+    """
+    drivers = ((vif.get('details') or {}).get('bound_drivers') or {}).values()
+    subnets = [subnet for subnet in vif['network']['subnets']
+               if subnet['version'] == 4 and subnet['ips']]
+    if 'ovn' not in drivers or not subnets or any(
+            str(route['cidr']) == _METADATA
+            for subnet in subnets for route in subnet['routes']):
+        return ()
+    return ((_METADATA, ''),)
 
 
 def nameservers(vifs: Sequence[Vif]) -> tuple[str, ...]:
@@ -182,13 +199,21 @@ class Network:
             self._unplug(instance, vif)
 
     def forget(self, instance_uuid: str) -> None:
-        """The switch has no port of a server whose ports nobody knows."""
+        """The switch has no port of a server whose ports nobody knows.
+
+        What a switch that does not answer keeps is found again when the
+        service starts the next time.
+        """
         if not switch.is_there():
             return
-        for device, server in switch.ports().items():
-            if server == instance_uuid:
-                switch.remove(device)
-                netns.delete(device)
+        try:
+            for device, server in switch.ports().items():
+                if server == instance_uuid:
+                    switch.remove(device)
+                    netns.delete(device)
+        except Exception as error:
+            LOG.warning('Ports of server %s may be left in the switch: %s',
+                        instance_uuid, error)
 
     def _plug(self, instance: objects.Instance, vif: Vif, nic: models.Nic,
               namespace: str) -> None:

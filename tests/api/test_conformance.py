@@ -25,6 +25,7 @@ import warnings
 
 import fixtures
 from nova import exception
+from nova import objects
 from nova import test
 from nova.tests.unit.virt import test_virt_drivers
 import sqlalchemy.exc
@@ -76,6 +77,7 @@ class TestConformance(test_virt_drivers._VirtDriverTestCase, test.TestCase):
                 (images, 'wanted', None),
                 (network.Network, 'attach', None),
                 (devices, 'remember', None),
+                (objects.InstanceList, 'get_by_host', []),
                 (network.Network, 'restore', None),
                 (network.Network, 'disconnect', None)):
             patch = mock.patch.object(target, verb, return_value=answer)

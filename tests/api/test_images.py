@@ -129,6 +129,24 @@ class TestRights(ImagesCase):
         self.assertIn('not in Glance', self.fault(server))
 
 
+class TestSecrets(ImagesCase):
+
+    def test_a_snapshot_tells_nothing_of_its_server(self):
+        """Not in its layers, not in its configuration, not in its history."""
+        canaries = [f'canary-{uuid.uuid4().hex}' for _ in range(4)]
+        server = self.boot(
+            f'command: [sh, -c, "trap exit TERM; echo {canaries[0]}; '
+            'sleep 600 & wait"]\n'
+            f'environment: {{PASSWORD: {canaries[1]}}}\n'
+            f'labels: {{team: {canaries[2]}}}\n'
+            f'secrets: [{{target: key, content: {canaries[3]}}}]')
+        self.write(server, '/data')
+        content = self.glance._imagedata[self.snapshot(server)]
+        self.assertIn(b'precious', content)
+        for secret in (*canaries, server['id'], names.LABEL_PREFIX):
+            self.assertNotIn(secret.encode(), content)
+
+
 class TestCache(ImagesCase):
 
     def test_an_aggregate_has_its_images_ahead(self):

@@ -66,6 +66,22 @@ class TestMeaning(unittest.TestCase):
                           ('0.0.0.0/0', '10.0.0.1'),
                           ('::/0', '2001:db8::1')), nic.routes)
 
+    def test_the_way_to_the_metadata(self):
+        details = {'bound_drivers': {'0': 'ovn'}, 'datapath_type': 'netdev'}
+        vifs = [fakes.vif(number, details=details) for number in (1, 2)]
+        first, second = network.nics(vifs)
+        self.assertEqual(('169.254.169.254/32', ''), first.routes[-1])
+        self.assertEqual((), second.routes)
+        # A subnet that has one says it itself.
+        vifs[0]['network']['subnets'][0]['routes'] = [network_model.Route(
+            '169.254.169.254/32', gateway=network_model.IP('10.0.0.3'))]
+        self.assertEqual(
+            [('169.254.169.254/32', '10.0.0.3')],
+            [route for route in network.nics(vifs)[0].routes
+             if route[0].startswith('169')])
+        # Other drivers answer at the router.
+        self.assertEqual(1, len(network.nics([fakes.vif()])[0].routes))
+
     def test_a_port_without_addresses(self):
         vif = fakes.vif(details={})
         vif['network']['subnets'] = []
@@ -358,6 +374,8 @@ class TestPlugging(unittest.TestCase):
             self.network.forget('u')
             known.remove.assert_called_once_with('tap1')
             netns.delete.assert_called_once_with('tap1')
+            known.ports.side_effect = OSError('no switch')
+            self.network.forget('u')
             known.is_there.return_value = False
             self.network.forget('u')
             known.remove.assert_called_once_with('tap1')
