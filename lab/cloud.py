@@ -28,6 +28,8 @@ import subprocess
 import sys
 import time
 
+import psutil
+
 from lab import configuration
 from lab import engine
 from lab import layout as lab_layout
@@ -181,6 +183,11 @@ class Cloud:
         self._create_directories()
 
     def _clear(self, directory: os.PathLike[str]) -> None:
+        # What a killed Engine of another host has left mounted.
+        for mount in psutil.disk_partitions(all=True):
+            if Path(directory) in Path(mount.mountpoint).parents:
+                subprocess.run(['umount', '--lazy', mount.mountpoint],
+                               capture_output=True, check=False)
         shutil.rmtree(directory, ignore_errors=True)
         os.makedirs(directory)
 

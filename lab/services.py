@@ -340,8 +340,9 @@ def _compute(layout: Layout, host: lab_layout.Host) -> Service:
                 layout, 'nova-compute', 'nova/nova.conf',
                 f'nova-{host.name}/compute.conf')),
         ('nova-conductor', 'placement', 'keystone', 'neutron-api',
-         f'ovn-controller-{host.name}', f'forward-{host.name}',
-         f'dockerd-{host.name}'), 'Join ServiceGroup membership')
+         f'ovn-controller-{host.name}',
+         *((f'forward-{host.name}', f'dockerd-{host.name}')
+           if host.namespace else ())), 'Join ServiceGroup membership')
 
 
 def _forwarder(layout: Layout, host: lab_layout.Host) -> Service:

@@ -156,7 +156,7 @@ class DockerDriver(virt_driver.ComputeDriver):
                                     CONF.docker.health_interval)
         yield events.Listener(
             self._engine, self._snapshot, host, self.emit_event,
-            health.Reporter(self._engine))
+            health.Reporter(self._engine), self._revive)
         if CONF.docker.disk_enforcement == conf.WATCH:
             # Also where the Engine has quotas: they leave volumes out.
             yield disk.Watcher(self._engine, host,
@@ -446,6 +446,17 @@ class DockerDriver(virt_driver.ComputeDriver):
     def get_spice_console(self, context: Context, instance: Instance
                           ) -> console_type.ConsoleSpice:
         raise exception.ConsoleTypeUnavailable(console_type='spice-html5')
+
+    def _revive(self, instance_uuid: str) -> bool:
+        try:
+            instance = Instance.get_by_uuid(
+                nova_context.get_admin_context(), instance_uuid)
+            return self._lifecycle.revive(
+                instance, _vifs(instance.get_network_info()))
+        except (exception.NovaException, errors.DockerDriverError) as error:
+            LOG.warning('Server %s is not started again: %s', instance_uuid,
+                        error)
+            return False
 
     # -- helpers ------------------------------------------------------------
 

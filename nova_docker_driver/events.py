@@ -50,19 +50,24 @@ _REPETITIONS = (1, 3, 10)
 _LANES = 8
 
 Emit = Callable[[virtevent.LifecycleEvent], None]
+#: Starts a server again whose policy wants that; answers whether it did.
+Revive = Callable[[str], bool]
 
 
 class Listener:
     """Carries events of servers' containers from one Engine to Nova."""
 
     def __init__(self, engine_port: engine.Engine, recent: snapshot.Snapshot,
-                 host: str, emit: Emit, reporter: health.Reporter) -> None:
+                 host: str, emit: Emit, reporter: health.Reporter,
+                 revive: Revive) -> None:
         """Does nothing before ``start``.
 
         :param recent: holds no longer what an event has changed
         :param emit: takes Nova's lifecycle events
         :param reporter: records outcomes, before Nova is told of them
+        :param revive: what the Engine itself cannot start again
         """
+        self._revive = revive
         self._engine = engine_port
         self._snapshot = recent
         self._host = host
@@ -119,8 +124,16 @@ class Listener:
             LOG.warning('Docker does not answer: %s', error)
             return since
         for uuid, container in snapshot.standing(found).items():
-            self._soon(uuid, self._tell_state, uuid, container)
+            self._soon(uuid, self._settle, uuid, container)
         return now
+
+    def _settle(self, instance_uuid: str, container: models.Container
+                ) -> None:
+        """What an Engine's restart has ended goes on, or Nova is told."""
+        if (states.power(container) == power_state.SHUTDOWN
+                and self._revive(instance_uuid)):
+            return
+        self._tell_state(instance_uuid, container)
 
     def _handle(self, event: models.Event) -> None:
         if event.role == names.ROLE_SANDBOX:

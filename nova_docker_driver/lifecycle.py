@@ -165,6 +165,28 @@ class Lifecycle:
             self._reconnect(instance, vifs)
             containers.start(self._engine, container.id)
 
+    def revive(self, instance: objects.Instance, vifs: Vifs) -> bool:
+        """Starts a server again that went with its namespace, if it wants to.
+
+        An Engine that comes back restarts processes by their policies, but
+        none in a namespace that is lost.
+
+        :returns: whether it did
+        """
+        with self._one_at_a_time(instance):
+            box = self._sandboxes.find(instance.uuid)
+            if box is None or box.running:
+                return False
+            own = self._containers.own(instance)
+            if own.status == 'running' or not servers.is_restarted(
+                    instance, own.exit_code):
+                return False
+            LOG.info('Starting again, as its restart policy says',
+                     instance=instance)
+            self._reconnect(instance, vifs)
+            containers.start(self._engine, own.id)
+            return True
+
     def power_off(self, instance: objects.Instance, timeout: int) -> None:
         """The process has ended afterwards; it had ``timeout`` seconds."""
         with self._one_at_a_time(instance), _missing(instance):

@@ -53,6 +53,15 @@ def is_being_shelved(instance: objects.Instance) -> bool:
         task_states.SHELVING_IMAGE_UPLOADING)
 
 
+def is_restarted(instance: objects.Instance, exit_code: int) -> bool:
+    """Whether a process that has ended is to run again by itself."""
+    if instance.vm_state != vm_states.ACTIVE or instance.task_state:
+        return False
+    policy = _tenant_spec_if_any(instance).restart.name
+    return policy == 'unless-stopped' or (policy == 'on-failure'
+                                          and exit_code != 0)
+
+
 def is_suspended(instance: objects.Instance) -> bool:
     """Whether a paused container is what Nova calls suspended."""
     return (instance.vm_state == vm_states.SUSPENDED

@@ -88,7 +88,8 @@ def measure(bench: spawn.Bench) -> tuple[list[float], list[float]]:
     # Nova's part of an outcome is its database's, not ours to measure.
     listener = events.Listener(
         bench.engine, snapshot.Snapshot(bench.engine), 'bench', emit,
-        mock.create_autospec(health.Reporter, instance=True))
+        mock.create_autospec(health.Reporter, instance=True),
+        lambda uuid: False)
     listener.start()
     time.sleep(0.5)
     found: tuple[list[float], list[float]] = ([], [])

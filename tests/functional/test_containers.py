@@ -176,7 +176,8 @@ class TestLife(base.ContainerCase):
                 seen.set()
         listener = events.Listener(
             self.engine, snapshot.Snapshot(self.engine), 'functional', emit,
-            mock.create_autospec(health.Reporter, instance=True))
+            mock.create_autospec(health.Reporter, instance=True),
+            lambda uuid: False)
         listener.start()
         self.addCleanup(listener.stop)
         time.sleep(0.3)

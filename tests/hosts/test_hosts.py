@@ -99,6 +99,20 @@ class TestHosts(HostsCase):
         self.until(lambda: not self.reaches(0, servers[0], address, 80),
                    'the rule is gone on the other host', 20)
 
+    def test_an_engine_that_comes_back(self):
+        """Its servers go on by themselves, with the network they had."""
+        group = self.open_group()
+        client = self.built_on(0)
+        server = self.built_on(1, f'{test_network.SERVES}\nrestart: always',
+                               security_groups=[{'name': group}])
+        address = self.address(server)
+        self.until(lambda: self.reaches(0, client, address, 80), 'TCP', 40)
+        lab = cloud.Cloud(self.two)
+        lab.processes.stop(['dockerd-c2'])
+        lab.up()
+        self.until(lambda: self.reaches(0, client, address, 80), 'again', 60)
+        self.wait(server, 'ACTIVE')
+
     def test_what_one_host_shelved_the_other_one_unshelves(self):
         server = self.built_on(0)
         self.inside(server, 'sh', '-c', 'echo precious > /data')

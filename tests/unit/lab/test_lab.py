@@ -129,7 +129,8 @@ class TestDevices(LabCase):
         self.cloud = cloud.Cloud(self.layout)
         self.host = self.layout.hosts[0]
         self.host.run.mkdir(parents=True)
-        for name, value in (('_present_devices', ['br-int']),):
+        for name, value in (('_present_devices', ['br-int']),
+                            ('_other_hosts', [])):
             patch = mock.patch.object(cloud, name, return_value=value)
             patch.start()
             self.addCleanup(patch.stop)

@@ -202,6 +202,18 @@ class TestFacade(unittest.TestCase):
         with self.assertRaises(exception.InterfaceDetachFailed):
             self.driver.detach_interface(None, self.instance, new)
 
+    def test_what_the_engine_cannot_start_again(self):
+        self.lifecycle.revive.return_value = True
+        with mock.patch.object(driver.objects.Instance, 'get_by_uuid',
+                               return_value=self.instance) as found:
+            with mock.patch.object(type(self.instance), 'get_network_info',
+                                   return_value=[]):
+                self.assertTrue(self.driver._revive('u'))
+                self.lifecycle.revive.side_effect = errors.EngineTimeout('x')
+                self.assertFalse(self.driver._revive('u'))
+            found.side_effect = exception.InstanceNotFound(instance_id='u')
+            self.assertFalse(self.driver._revive('u'))
+
     def test_the_cache_of_images(self):
         request = mock.Mock()
         self.driver._images = request

@@ -43,7 +43,8 @@ class TestListener(unittest.TestCase):
         self.listener = events.Listener(
             self.engine, self.snapshot, 'c1',
             lambda event: self.told.append(('emit', event.transition)),
-            self.reporter)
+            self.reporter, lambda uuid: uuid in self.revived)
+        self.revived = set()
         self.addCleanup(self.listener.stop)
 
     def event(self, action, role=names.ROLE_SERVER):
@@ -114,6 +115,16 @@ class TestListener(unittest.TestCase):
     def test_the_engine_stays_away(self):
         self.engine.containers.side_effect = errors.EngineTimeout('x')
         self.assertEqual(5.0, self.listener._resynchronise(5.0))
+
+    def test_what_goes_on_by_itself_is_not_told(self):
+        ended = models.Container('id', names.container(fakes.UUID), {},
+                                 'exited')
+        self.revived.add(fakes.UUID)
+        self.listener._settle(fakes.UUID, ended)
+        self.assertEqual([], self.told)
+        self.revived.clear()
+        self.listener._settle(fakes.UUID, ended)
+        self.assertEqual([('record', 'id'), STOPPED], self.told)
 
     def test_one_bad_event_does_not_end_the_thread(self):
         self.reporter.report.side_effect = ValueError

@@ -368,6 +368,39 @@ class TestPower(LifecycleCase):
         self.lifecycle.destroy(self.instance, [])
         self.network.forget.assert_called_once_with(fakes.UUID)
 
+    def test_what_went_with_its_namespace_comes_back(self):
+        """As its policy says; the network is wired before it starts."""
+        for text, code, revived in (
+                ('restart: always', 0, True),
+                ('restart: unless-stopped', 137, True),
+                ('restart: on-failure', 1, True),
+                ('restart: on-failure', 0, False),
+                ('restart: "no"', 137, False)):
+            instance = fakes.instance(f'#docker-config\n{text}')
+            self.network.reset_mock()
+            for name in (names.sandbox(fakes.UUID),
+                         names.container(fakes.UUID)):
+                self.engine.kill(name)
+            own = self.engine._id(names.container(fakes.UUID))
+            self.engine.states[own]['exit_code'] = code
+            self.assertEqual(revived, self.lifecycle.revive(
+                instance, self.vifs), text)
+            self.assertEqual(revived, self.network.connect.called, text)
+            self.assertEqual('running' if revived else 'exited',
+                             self.engine.states[own]['status'])
+
+    def test_what_nobody_wants_to_run_stays(self):
+        always = '#docker-config\nrestart: always'
+        # Its namespace is there: the Engine itself restarts it.
+        self.engine.kill(names.container(fakes.UUID))
+        self.assertFalse(self.lifecycle.revive(fakes.instance(always),
+                                               self.vifs))
+        self.engine.kill(names.sandbox(fakes.UUID))
+        for changes in ({'vm_state': 'stopped'},
+                        {'task_state': 'powering-off'}):
+            self.assertFalse(self.lifecycle.revive(
+                fakes.instance(always, **changes), self.vifs))
+
     def hosts(self):
         return (self.files._root / fakes.UUID / 'hosts').read_text()
 
