@@ -41,7 +41,9 @@ from nova_docker_driver import unpacking
 #: Bytes of documents that are remembered until the end, all together.
 _DOCUMENTS_LIMIT = 8 * 1024 * 1024
 
-_ROOTFS = 'layer.tar'
+_ROOTFS = 'layer-0.tar'
+
+_JSON_SPACE = b' \t\r\n'
 
 
 def rewrite(chunks: Iterable[bytes], terms: imagemodels.Terms,
@@ -54,8 +56,10 @@ def rewrite(chunks: Iterable[bytes], terms: imagemodels.Terms,
     """
     inspector = _Inspector(terms)
     unpacker, scanner = unpacking.Unpacker(terms.bounds), tarstream.Scanner()
+    whole = layers.Budget(terms.bounds)
     for chunk in chunks:
         for plain in unpacker.feed(chunk):
+            whole.spend(size=len(plain))
             for found in scanner.feed(plain):
                 yield from inspector.take(found)
     for plain in unpacker.finish():
@@ -92,8 +96,11 @@ class _Inspector:
         self._budget = layers.Budget(terms.bounds)
         self._seen: set[str] = set()
         self._documents: dict[str, bytes] = {}
-        #: Of documents, all together.
+        #: Bytes of documents and of names, all together.
         self._held = 0
+        #: Under which name a layer goes on: never under the tenant's, which
+        #: may mean something to an Engine.
+        self._outgoing: dict[str, str] = {}
         self._layers: dict[str, imagemodels.LayerReport] = {}
         #: A layer that is there already is a link to its first place.
         self._links: dict[str, str] = {}
@@ -123,25 +130,34 @@ class _Inspector:
         self._budget.spend(members=1)
         name = _safe_name(member.name)
         if name in self._seen:
-            raise errors.InvalidImage(f'{name} is in it twice')
+            raise errors.InvalidImage(
+                f'{tarstream.shown(name)} is in it twice')
         self._seen.add(name)
+        self._held += len(name) + len(member.target)
+        if self._held > _DOCUMENTS_LIMIT:
+            raise errors.InvalidImage('its names and documents are too long')
         self._name, self._size = name, member.size
         self._layer, self._document = None, False
         if member.kind == 'symlink':
             self._links[name] = _target(name, member.target)
+            if len(self._links) > self._terms.bounds.layers:
+                raise errors.InvalidImage('it has more links than layers')
         elif member.kind == 'file':
             self._head = b''
         elif member.kind != 'directory':
             raise errors.InvalidImage(
-                f'{name} is neither a plain file nor a directory')
+                f'{tarstream.shown(name)} is neither a plain file nor a '
+                'directory')
 
     def _decide(self) -> Iterator[bytes | memoryview]:
         """What the member is, by how it begins."""
         head, self._head = self._head or b'', None
-        if head[:1] in (b'{', b'['):
+        if head.lstrip(_JSON_SPACE)[:1] in (b'{', b'['):
             self._remember(head)
         elif layers.is_layer(head):
-            self._layer = _LayerMember(self._name, self._size,
+            outgoing = f'layer-{len(self._outgoing)}.tar'
+            self._outgoing[self._name] = outgoing
+            self._layer = _LayerMember(outgoing, self._size,
                                        self._terms.bounds, self._budget)
             yield from self._layer.feed(head)
         # Anything else is no part of an image and goes no further.
@@ -182,7 +198,10 @@ class _Inspector:
                 f'{self._terms.bounds.config_size} bytes')
         configuration = imageconfig.rewritten(content, self._terms)
         names = self._checked_layers(choice.layers, configuration.diff_ids)
-        yield from _description(configuration, names, self._terms)
+        yield from _description(
+            configuration, [self._outgoing.get(name, f'base-{position}.tar')
+                            for position, name in enumerate(names)],
+            self._terms)
         verdict.image_id = configuration.digest
         verdict.architecture = configuration.architecture
         verdict.size = sum(self._layers[name].size for name in names
@@ -213,7 +232,7 @@ class _Inspector:
             if report is None:
                 raise errors.InvalidImage(
                     'its manifest names a layer that it does not hold, or '
-                    f'that is none: {name[:255]}')
+                    f'that is none: {tarstream.shown(name)}')
             if report.diff_id != diff_id:
                 raise errors.InvalidImage(
                     f'the content of layer {position + 1} is not the one '
@@ -229,7 +248,8 @@ class _Inspector:
             target = self._links[target]
         if name in self._links and target not in self._layers:
             raise errors.InvalidImage(
-                f'{name} is a link that leads to no layer of it')
+                f'{tarstream.shown(name)} is a link that leads to no layer '
+                'of it')
         return target
 
 
@@ -291,7 +311,8 @@ def _description(configuration: imagemodels.Configuration,
 
 def _safe_name(name: str) -> str:
     if name.startswith('/') or '..' in name.split('/') or '\0' in name:
-        raise errors.InvalidImage(f'{name[:255]!r} leads out of the archive')
+        raise errors.InvalidImage(
+            f'{tarstream.shown(name)} leads out of the archive')
     return imagedocs.plain_name(name)
 
 
@@ -300,7 +321,8 @@ def _target(name: str, target: str) -> str:
                                               target))
     if found.startswith(('/', '../')) or found == '..':
         raise errors.InvalidImage(
-            f'{name[:255]!r} is a link that leads out of the archive')
+            f'{tarstream.shown(name)} is a link that leads out of the '
+            'archive')
     return found
 
 

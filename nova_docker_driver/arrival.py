@@ -109,14 +109,16 @@ class Arrival:
                 f'its {self._hash.name} checksum is not the one that Glance '
                 'recorded')
 
-    def is_intact(self) -> bool:
+    def is_intact(self, check_wanted: Callable[[], None]) -> bool:
         """Whether all of the bytes are what Glance recorded.
 
         Takes those that are still to come.
+
+        :param check_wanted: raises if nobody cares any more
         """
         try:
             for _ in self:
-                pass
+                check_wanted()
         except errors.DockerDriverError:
             return False
         return self._hash is not None

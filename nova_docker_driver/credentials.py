@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+import json
 from typing import Any
 
 import docker.auth
@@ -34,7 +35,12 @@ def read(path: str, domain: str) -> Mapping[str, Any]:
     :raises CredentialsUnavailable: if the file or the helper does not work
     """
     try:
-        found = docker.auth.load_config(path)
+        # Opened here: the SDK takes other files where this one is missing.
+        with open(path) as file:
+            content = json.load(file)
+        if not content:
+            return {}
+        found = docker.auth.load_config(config_dict=content)
         return found.resolve_authconfig(
             _HUB if domain == 'docker.io' else domain) or {}
     except (docker.errors.DockerException, OSError, ValueError) as error:

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from castellan.common import exception as castellan_exception
 from castellan import key_manager
 from nova.compute import task_states
 from nova import conf as nova_conf
@@ -145,7 +146,8 @@ class DockerDriver(virt_driver.ComputeDriver):
         self._report(host)
         self._leftovers.remove({
             instance.uuid for instance in objects.InstanceList.get_by_host(
-                nova_context.get_admin_context(), host, expected_attrs=[])})
+                nova_context.get_admin_context(), host, expected_attrs=[])},
+            _is_anywhere)
         self._services = list(self._build_services(host))
         for service in self._services:
             service.start()
@@ -473,6 +475,15 @@ class DockerDriver(virt_driver.ComputeDriver):
                             in self._hostinfo.pci_devices})
 
 
+def _is_anywhere(instance_uuid: str) -> bool:
+    """Whether Nova has a server at all, on whatever host."""
+    try:
+        Instance.get_by_uuid(nova_context.get_admin_context(), instance_uuid)
+    except exception.InstanceNotFound:
+        return False
+    return True
+
+
 def _others(instance: Instance, vif: network_model.VIF
             ) -> Sequence[network_model.VIF]:
     """The other ports of a server."""
@@ -482,7 +493,13 @@ def _others(instance: Instance, vif: network_model.VIF
 
 def _secret(context: Context, secret_id: str) -> bytes:
     """What Barbican has under an id, for the one who asks."""
-    found = key_manager.API(CONF).get(context, secret_id).get_encoded()
+    try:
+        found = key_manager.API(CONF).get(context, secret_id).get_encoded()
+    except castellan_exception.CastellanException as error:
+        # Another host would not get it either.
+        raise errors.InvalidImage(
+            'the registry\'s secret cannot be had from the key manager: '
+            f'{type(error).__name__}') from error
     return found if isinstance(found, bytes) else str(found).encode()
 
 

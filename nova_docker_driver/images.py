@@ -83,6 +83,10 @@ class _Source:
     base: Callable[[], contextlib.AbstractContextManager[tuple[str, ...]]]
     bring: Callable[[tuple[str, ...], flights.Flight[models.EngineImage]],
                     models.EngineImage]
+    #: What a refusal of it is remembered by.
+    verdict: str = ''
+    #: What may not be brought; empty for what may.
+    never: str = ''
 
 
 class Images:
@@ -157,16 +161,22 @@ class Images:
 
     def _ensure(self, request: imagemodels.Request, source: _Source
                 ) -> models.EngineImage:
-        if source.tag in self._refused:
-            raise errors.InvalidImage(self._refused[source.tag])
+        refused = self._refused.get(source.verdict)
+        if refused is not None:
+            raise errors.InvalidImage(refused)
         found = self._known(source.tag)
         if found is not None:
             return found
+        if source.never:
+            raise errors.InvalidImage(
+                f'{source.never} is not on this host, and pull_policy is '
+                'never')
         # Before the flight: none must wait for another one, or images that
         # stand on each other would wait for ever.
         with source.base() as base:
             return self._flights.share(
-                source.tag, request.check_wanted,
+                # Who asks for other certificates asks for something else.
+                f'{source.tag} {request.trusted_certs}', request.check_wanted,
                 # Another flight may just have ended.
                 lambda flight: self._known(source.tag) or source.bring(
                     base, flight))
@@ -198,7 +208,8 @@ class Images:
             tag, functools.partial(self._base, request, record, deepest),
             lambda base, flight: self._transfer(
                 request, record, dataclasses.replace(
-                    self._terms, tag=tag, base=base), flight))
+                    self._terms, tag=tag, base=base), flight),
+            _verdict(tag, record))
 
     def _registry_source(self, request: imagemodels.Request,
                          record: dict[str, Any]) -> _Source:
@@ -214,7 +225,9 @@ class Images:
                   ) -> models.EngineImage:
             with request.event('docker_pull_image'):
                 return registries.pull(pinned, request, flight)
-        return _Source(pinned.tag, lambda: contextlib.nullcontext(()), bring)
+        return _Source(
+            pinned.tag, lambda: contextlib.nullcontext(()), bring,
+            never=pinned.reference if request.pull_policy == 'never' else '')
 
     def _record(self, request: imagemodels.Request) -> dict[str, Any]:
         """What Glance says of an image to the one who asks.
@@ -269,8 +282,8 @@ class Images:
                 _watched(arriving, flight), record, terms, verdict))
         except errors.InvalidImage as error:
             # A cut or changed stream says nothing of the image itself.
-            if arriving.is_intact():
-                self._remember(terms.tag, str(error))
+            if arriving.is_intact(flight.check):
+                self._remember(_verdict(terms.tag, record), str(error))
             raise
         except errors.InvalidRequest as error:
             raise errors.InvalidImage(
@@ -295,9 +308,9 @@ class Images:
                                           verdict)
         return archive.rewrite(pieces, terms, verdict)
 
-    def _remember(self, tag: str, reason: str) -> None:
+    def _remember(self, verdict: str, reason: str) -> None:
         with self._lock:
-            self._refused[tag] = reason
+            self._refused[verdict] = reason
             while len(self._refused) > _REMEMBERED:
                 self._refused.popitem(last=False)
 
@@ -320,6 +333,12 @@ def _watched(pieces: arrival.Arrival,
     for piece in pieces:
         flight.check()
         yield piece
+
+
+def _verdict(tag: str, record: dict[str, Any]) -> str:
+    """The content, and the properties that say how it is to be read."""
+    return ' '.join((tag, _property(record, BASE_PROPERTY),
+                     _property(record, FORMAT_PROPERTY)))
 
 
 def tag_of(image_id: str, record: dict[str, Any]) -> str:

@@ -115,7 +115,7 @@ def _judge(member: tarstream.Member) -> None:
     parts = posixpath.normpath('/' + member.name).strip('/').split('/')
     if '..' in member.name.split('/') or '\0' in member.name:
         raise errors.InvalidImage(
-            f'{member.name[:255]!r} leads out of a layer')
+            f'{tarstream.shown(member.name)} leads out of a layer')
     if len(parts) == 1 and parts[0] in _KERNELS and (
             member.kind != 'directory'):
         raise errors.InvalidImage(f'its /{parts[0]} is no directory')

@@ -20,7 +20,7 @@ servers of which Nova does not know that they were ever here.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from oslo_log import log as logging
 
@@ -42,12 +42,15 @@ class Leftovers:
         self._engine = engine_port
         self._files = files
 
-    def remove(self, known: Collection[str]) -> None:
+    def remove(self, known: Collection[str],
+               is_anywhere: Callable[[str], bool]) -> None:
         """Only known servers, and those with a container, have anything.
 
         What cannot be removed now stays for the next start.
 
         :param known: uuids of the servers that Nova has on this host
+        :param is_anywhere: whether Nova has a server on any host. The switch
+            may be another hypervisor's, too, and the server with it.
         """
         try:
             kept = {*known, *(container.labels[names.INSTANCE_LABEL]
@@ -61,14 +64,15 @@ class Leftovers:
                 self._files.remove(server)
             except OSError as error:
                 LOG.warning('Files of server %s stay: %s', server, error)
-        self._remove_ports(kept)
+        self._remove_ports(kept, is_anywhere)
 
-    def _remove_ports(self, kept: Collection[str]) -> None:
+    def _remove_ports(self, kept: Collection[str],
+                      is_anywhere: Callable[[str], bool]) -> None:
         if not switch.is_there():
             return
         try:
             for device, server in switch.ports().items():
-                if server not in kept:
+                if server not in kept and not is_anywhere(server):
                     LOG.info('Removing port %s that server %s has left',
                              device, server)
                     switch.remove(device)

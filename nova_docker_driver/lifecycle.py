@@ -388,8 +388,12 @@ class Lifecycle:
                     vif: network_model.VIF, others: Vifs) -> None:
         """The server has the other ports only."""
         with self._one_at_a_time(instance):
-            self._network.disconnect(instance, [vif])
-            if self._sandboxes.find(instance.uuid) is not None:
+            box = self._sandboxes.find(instance.uuid)
+            if box is not None and box.running:
+                self._network.detach(instance, vif, box.namespace)
+            else:
+                self._network.disconnect(instance, [vif])
+            if box is not None:
                 self._name(instance, others)
 
     def _name(self, instance: objects.Instance, vifs: Vifs) -> None:

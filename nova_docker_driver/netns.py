@@ -90,8 +90,8 @@ def devices(namespace: str) -> list[str]:
 def add_to_bridge(device: str, bridge: str) -> None:
     """A device of the host is a port of a bridge afterwards."""
     with pyroute2.IPRoute() as ip:
-        ip.link('set', index=ip.link_lookup(ifname=device)[0],
-                master=ip.link_lookup(ifname=bridge)[0])
+        ip.link('set', index=_index(ip, ifname=device),
+                master=_index(ip, ifname=bridge))
 
 
 @context.entrypoint
@@ -104,7 +104,7 @@ def move(device: str, container_end: str, mac: str, mtu: int,
     handle = os.open(namespace, os.O_RDONLY)
     try:
         with pyroute2.IPRoute() as ip:
-            index = ip.link_lookup(ifname=device)[0]
+            index = _index(ip, ifname=device)
             ip.link('set', index=index, state='down')
             ip.link('set', index=index, address=mac, mtu=mtu,
                     ifname=container_end, net_ns_fd=handle)
@@ -113,14 +113,18 @@ def move(device: str, container_end: str, mac: str, mtu: int,
 
 
 @context.entrypoint
-def move_back(namespace: str, device: str, host_name: str) -> None:
-    """The host has a device afterwards that was moved into a namespace."""
+def move_back(namespace: str, mac: str, host_name: str) -> None:
+    """The host has a device afterwards that was moved into a namespace.
+
+    Does nothing if there is none with this address.
+    """
     handle = os.open('/proc/self/ns/net', os.O_RDONLY)
     try:
         with pyroute2.NetNS(namespace) as ip:
-            index = ip.link_lookup(ifname=device)[0]
-            ip.link('set', index=index, state='down')
-            ip.link('set', index=index, ifname=host_name, net_ns_fd=handle)
+            for index in ip.link_lookup(address=mac):
+                ip.link('set', index=index, state='down')
+                ip.link('set', index=index, ifname=host_name,
+                        net_ns_fd=handle)
     finally:
         os.close(handle)
 
@@ -137,13 +141,20 @@ def configure(namespace: str, device: str, addresses: Sequence[str],
     if not checksums:
         _disable_tx_checksums(namespace, device)
     with pyroute2.NetNS(namespace) as ip:
-        index = ip.link_lookup(ifname=device)[0]
+        index = _index(ip, ifname=device)
         ip.link('set', index=index, state='up')
         for address in addresses:
             ip.addr('replace', index=index, address=address.split('/')[0],
                     prefixlen=int(address.split('/')[1]))
         for destination, hop in routes:
             _add_route(ip, index, destination, hop)
+
+
+def _index(ip: pyroute2.IPRoute, ifname: str) -> int:
+    """:raises OSError: if there is no such device"""
+    for index in ip.link_lookup(ifname=ifname):
+        return int(index)
+    raise OSError(errno.ENODEV, f'there is no device {ifname}')
 
 
 def _add_route(ip: pyroute2.IPRoute, index: int, destination: str,

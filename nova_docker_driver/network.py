@@ -198,6 +198,15 @@ class Network:
         for vif in vifs:
             self._unplug(instance, vif)
 
+    def detach(self, instance: objects.Instance, vif: Vif,
+               namespace: str) -> None:
+        """A port of a namespace that lives on is not in it any more."""
+        if vif['type'] == network_model.VIF_TYPE_HW_VEB:
+            with _plug_errors(vif):
+                netns.move_back(namespace, vif['address'],
+                                f'vf{vif["id"][:11]}')
+        self._unplug(instance, vif)
+
     def forget(self, instance_uuid: str) -> None:
         """The switch has no port of a server whose ports nobody knows.
 

@@ -139,10 +139,6 @@ class Registry:
         :raises InvalidImage: if it is not to be run
         :raises TransferFailed: if it does not come
         """
-        if request.pull_policy == 'never':
-            raise errors.InvalidImage(
-                f'{pinned.reference} is not on this host, and pull_policy '
-                'is never')
         LOG.info('Pulling %s', pinned.reference)
         foreign = self._known(pinned.reference)
         try:
@@ -211,7 +207,7 @@ def _parsed(secret: bytes) -> Mapping[str, Any]:
         found = json.loads(secret)
         return {'username': str(found['username']),
                 'password': str(found['password'])}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise errors.InvalidImage(
             'the registry\'s secret is not a JSON mapping with username and '
             'password') from None

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import dataclasses
+import re
 import tarfile
 from typing import Literal, TypeAlias
 
@@ -29,8 +30,11 @@ from nova_docker_driver import errors
 
 BLOCK = 512
 
-#: No honest name or set of attributes is longer.
-_EXTENSION_LIMIT = 1024 * 1024
+#: No honest set of attributes, and no honest name, is longer.
+_EXTENSION_LIMIT = 256 * 1024
+_NAME_LIMIT = 4096
+
+_DIGITS = re.compile(r'[0-9]{1,19}')
 
 Kind: TypeAlias = Literal['file', 'directory', 'symlink', 'hardlink',
                           'device', 'fifo']
@@ -40,6 +44,14 @@ _KINDS: dict[bytes, Kind] = {
     tarfile.DIRTYPE: 'directory', tarfile.SYMTYPE: 'symlink',
     tarfile.LNKTYPE: 'hardlink', tarfile.CHRTYPE: 'device',
     tarfile.BLKTYPE: 'device', tarfile.FIFOTYPE: 'fifo'}
+
+
+#: Attributes that change what a header says.
+_TOLD = ('path', 'linkpath', 'size')
+
+#: Of a header: where its format is told, and the beginning of a long name,
+#: which one format alone has there.
+_MAGIC, _PREFIX = slice(257, 263), 345
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +145,8 @@ class Scanner:
         except (tarfile.HeaderError, ValueError) as error:
             raise errors.InvalidImage(
                 f'it is not a tar archive: {error}') from error
+        if block[_PREFIX] and block[_MAGIC] != b'ustar\0':
+            raise errors.InvalidImage('it has a name that readers differ in')
         if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
                          tarfile.XHDTYPE, tarfile.XGLTYPE):
             self._begin_extension(info)
@@ -150,14 +164,22 @@ class Scanner:
         content, self._part = self._part, b''
         kind, self._extension = self._extension, b''
         if kind == tarfile.GNUTYPE_LONGNAME:
-            self._extended['path'] = _text(content.partition(b'\0')[0])
+            found = {'path': _text(content.partition(b'\0')[0])}
         elif kind == tarfile.GNUTYPE_LONGLINK:
-            self._extended['linkpath'] = _text(content.partition(b'\0')[0])
-        elif kind == tarfile.XHDTYPE:
-            self._extended.update(_attributes(content))
-        elif {'path', 'linkpath', 'size'} & set(_attributes(content)):
+            found = {'linkpath': _text(content.partition(b'\0')[0])}
+        else:
+            found = _attributes(content)
+        told = {key: found[key] for key in _TOLD if key in found}
+        if kind == tarfile.XGLTYPE and told:
             # Some readers apply it to all that follows, others do not.
             raise errors.InvalidImage('it names all of its members at once')
+        if any(not value or key in self._extended
+               for key, value in told.items()):
+            # Readers differ in what they make of it.
+            raise errors.InvalidImage(
+                'it tells a name, a link or a size twice, or not at all')
+        if kind != tarfile.XGLTYPE:
+            self._extended.update(found)
 
     def _begin_member(self, info: tarfile.TarInfo) -> Iterator[Found]:
         extended, self._extended = self._extended, {}
@@ -167,30 +189,39 @@ class Scanner:
                                for key in extended):
             # A sparse file is a few bytes that stand for any number.
             raise errors.InvalidImage(
-                f'{name[:255]!r} is neither a plain file nor a directory, '
+                f'{shown(name)} is neither a plain file nor a directory, '
                 'a link or a device')
         if kind == 'file' and name.endswith('/'):
-            # As the oldest of archives wrote it.
-            kind = 'directory'
+            # As the oldest of archives wrote it; others do not agree.
+            raise errors.InvalidImage(
+                f'{shown(name)} is a file and a directory')
+        target = extended.get('linkpath', info.linkname)
+        if len(name) > _NAME_LIMIT or len(target) > _NAME_LIMIT:
+            raise errors.InvalidImage(
+                f'{shown(name)} ... has a name that is too long')
         size = _size(extended.get('size'), info.size)
         if kind != 'file':
             # No reader looks for content there, whatever the header says.
             size = 0
         self._left, self._gap = size, -size % BLOCK
-        yield Member(name, kind, size, extended.get('linkpath',
-                                                    info.linkname))
+        yield Member(name, kind, size, target)
         if not size:
             yield None
 
 
 def _size(extended: str | None, plain: int) -> int:
-    try:
-        size = plain if extended is None else int(extended)
-    except ValueError:
+    if extended is not None and not _DIGITS.fullmatch(extended):
         size = -1
+    else:
+        size = plain if extended is None else int(extended)
     if size < 0:
         raise errors.InvalidImage('it has a member of a size that is no size')
     return size
+
+
+def shown(name: str) -> str:
+    """A name of a tenant's, as it can be written anywhere."""
+    return ascii(name[:255])
 
 
 def _text(content: bytes) -> str:
@@ -199,15 +230,19 @@ def _text(content: bytes) -> str:
 
 def _attributes(content: bytes) -> dict[str, str]:
     """Records of the form ``LENGTH KEY=VALUE\\n``."""
-    found = {}
-    while content:
-        length, space, _ = content[:21].partition(b' ')
+    found: dict[str, str] = {}
+    at = 0
+    while at < len(content):
+        length, space, _ = content[at:at + 21].partition(b' ')
         if not space or not length.isdigit():
             raise errors.InvalidImage('it has attributes that are broken')
-        record, content = content[:int(length)], content[int(length):]
-        key, equals, value = record[len(length) + 1:-1].partition(b'=')
-        if not equals or not record.endswith(b'\n') or (
-                len(record) != int(length)):
+        end = at + int(length)
+        key, equals, value = content[at + len(length) + 1:end - 1].partition(
+            b'=')
+        if not equals or end > len(content) or content[end - 1:end] != b'\n':
             raise errors.InvalidImage('it has attributes that are broken')
+        if _text(key) in found:
+            raise errors.InvalidImage('it has an attribute twice')
         found[_text(key)] = _text(value)
+        at = end
     return found

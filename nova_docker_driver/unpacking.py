@@ -33,6 +33,12 @@ _PIECE = 256 * 1024
 #: A few bytes may stand for many: a ratio means nothing before so many.
 _RATIO_FREE = 16 * models.MIB
 
+#: Bytes that a decoder gets at once: what it does not use, it copies.
+_SLICE = 16 * 1024
+
+#: Tools that compress in pieces write one such stream at the end.
+_EMPTY_STREAMS = 1000
+
 _MAGIC = ((b'\x1f\x8b\x08', 'gzip'), (b'BZh', 'bzip2'),
           (b'\xfd7zXZ\0', 'xz'), (b'\x28\xb5\x2f\xfd', 'zstd'))
 _LONGEST_MAGIC = 6
@@ -69,6 +75,8 @@ class Unpacker:
         self._decoder: _Decoder | None = None
         #: ``''`` for what is not compressed; None until it is known.
         self.method: str | None = None
+        self._nothing = 0
+        self._given_before = 0
         self.taken = 0
         self.given = 0
 
@@ -88,13 +96,16 @@ class Unpacker:
             self.given += len(piece)
             yield piece
             return
-        for plain in self._unpack(bytes(piece)):
-            self.given += len(plain)
-            if self.given > max(_RATIO_FREE,
-                                self.taken * self._bounds.ratio):
-                raise errors.InvalidImage(
-                    f'it is compressed by more than {self._bounds.ratio}:1')
-            yield plain
+        packed = bytes(piece)
+        for at in range(0, len(packed), _SLICE):
+            for plain in self._unpack(packed[at:at + _SLICE]):
+                self.given += len(plain)
+                if self.given > max(_RATIO_FREE,
+                                    self.taken * self._bounds.ratio):
+                    raise errors.InvalidImage(
+                        'it is compressed by more than '
+                        f'{self._bounds.ratio}:1')
+                yield plain
 
     def finish(self) -> Iterator[bytes]:
         """What is left.
@@ -115,6 +126,7 @@ class Unpacker:
                 data = data.lstrip(b'\0') if self._decoder else data
                 if not data:
                     return
+                self._count_stream()
                 self._decoder = _decoder(self.method or '', self._bounds)
             try:
                 plain = self._decoder.decompress(data, _PIECE)
@@ -129,6 +141,14 @@ class Unpacker:
                 yield plain
             if not self._decoder.eof and self._decoder.needs_input:
                 return
+
+    def _count_stream(self) -> None:
+        """:raises InvalidImage: if too many of them stand for nothing"""
+        self._nothing += self.given == self._given_before
+        self._given_before = self.given
+        if self._nothing > _EMPTY_STREAMS:
+            raise errors.InvalidImage(
+                f'its {self.method} compression is of empty streams')
 
 
 def compression(head: bytes | memoryview) -> str:

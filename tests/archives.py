@@ -390,6 +390,26 @@ SAMPLES = (
     Sample('a size in attributes that is none', lambda: _raw_header(
         type=tarfile.XHDTYPE, size=11) + b'11 size=-1\n'.ljust(512, b'\0')
         + _raw_header() + bytes(1024), 'size'),
+    Sample('a name in two ways', lambda: _raw_header(
+        type=tarfile.GNUTYPE_LONGNAME, size=5) + b'proc\0'.ljust(512, b'\0')
+        + _raw_header(type=tarfile.XHDTYPE, size=12)
+        + b'12 path=abc\n'.ljust(512, b'\0') + _raw_header()
+        + bytes(1024), 'twice'),
+    Sample('a name that is empty', lambda: _raw_header(
+        type=tarfile.XHDTYPE, size=8) + b'8 path=\n'.ljust(512, b'\0')
+        + _raw_header() + bytes(1024), 'not at all'),
+    Sample('an attribute twice', lambda: _raw_header(
+        type=tarfile.XHDTYPE, size=24) + (b'12 path=abc\n' * 2).ljust(
+            512, b'\0') + _raw_header() + bytes(1024), 'twice'),
+    Sample('a size that only some can read', lambda: _raw_header(
+        type=tarfile.XHDTYPE, size=12) + b'12 size=1_0\n'.ljust(512, b'\0')
+        + _raw_header() + bytes(1024), 'size'),
+    Sample('the rest of a name without its format', lambda: _header_with(
+        345, b'x') + bytes(1024), 'readers differ'),
+    Sample('a file that is a directory', lambda: _header_with(
+        0, b'directory/\0') + bytes(1024), 'a file and a directory'),
+    Sample('a name of five thousand characters', _with(
+        **{'x' * 5000: b''}), 'too long'),
     Sample('one name for all', lambda: _raw_header(
         type=tarfile.XGLTYPE, size=12) + b'12 path=abc\n'.ljust(512, b'\0')
         + tar(saved()), 'all of its members'),

@@ -19,6 +19,7 @@ from pathlib import Path
 import unittest
 from unittest import mock
 
+from castellan.common import exception as castellan_exception
 from nova.api.validation.extra_specs import validators
 from nova import exception
 from nova.virt import driver as virt_driver
@@ -238,7 +239,10 @@ class TestFacade(unittest.TestCase):
             for content in (b'x', 'x'):
                 get.return_value.get_encoded.return_value = content
                 self.assertEqual(b'x', driver._secret('context', 'id'))
-        get.assert_called_with('context', 'id')
+            get.assert_called_with('context', 'id')
+            get.side_effect = castellan_exception.Forbidden
+            with self.assertRaises(errors.InvalidImage):
+                driver._secret('context', 'id')
 
     def test_resources(self):
         self.engine.stored = [models.StoredImage('nova-docker/a', 'x', 9)]
@@ -264,7 +268,12 @@ class TestFacade(unittest.TestCase):
               mock.patch.object(availability, 'Watchdog') as watchdog):
             self.driver.init_host('c7')
             self.driver.cleanup_host('c7')
-        leftovers.remove.assert_called_once_with({self.instance.uuid})
+        (known, is_anywhere), _ = leftovers.remove.call_args
+        self.assertEqual({self.instance.uuid}, known)
+        with mock.patch.object(driver.objects.Instance, 'get_by_uuid') as get:
+            self.assertTrue(is_anywhere('u'))
+            get.side_effect = exception.InstanceNotFound(instance_id='u')
+            self.assertFalse(is_anywhere('u'))
         self.assertEqual(['c7'], self.driver.get_available_nodes())
         for service in (listener, watchdog):
             service.return_value.start.assert_called_once()

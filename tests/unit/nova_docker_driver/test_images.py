@@ -460,6 +460,14 @@ class TestRefusals(ImagesCase):
         self.glance.contents[fakes.IMAGE_ID] = self.content
         self.ensure()
 
+    def test_a_property_that_was_wrong(self):
+        """The same bytes are another image once it is said what they are."""
+        self.glance.add(fakes.IMAGE_ID, archives.layer())
+        self.refused('neither a manifest')
+        self.glance.records[fakes.IMAGE_ID]['properties'] = {
+            'docker_image_format': 'rootfs'}
+        self.ensure()
+
     def test_not_all_are_remembered(self):
         self.enterContext(mock.patch.object(images, '_REMEMBERED', 2))
         for number in range(3):

@@ -412,7 +412,8 @@ class TestPower(LifecycleCase):
         self.assertIn('10.0.0.12 web', self.hosts())
         self.assertEqual(['inspect'], self.engine.calls)
         self.lifecycle.detach_port(self.instance, new, self.vifs)
-        self.network.disconnect.assert_called_once_with(self.instance, [new])
+        self.network.detach.assert_called_once_with(self.instance, new,
+                                                    mock.ANY)
         self.assertNotIn('10.0.0.12', self.hosts())
 
     def test_a_port_for_a_namespace_that_is_not_there_now(self):

@@ -173,10 +173,12 @@ class TestLeftovers(unittest.TestCase):
         self.netns = self.enterContext(mock.patch.object(leftovers, 'netns'))
         self.switch = self.enterContext(mock.patch.object(leftovers,
                                                           'switch'))
-        self.switch.ports.return_value = {'tap1': 'known', 'tap2': 'lost'}
+        self.switch.ports.return_value = {'tap1': 'known', 'tap2': 'lost',
+                                          'tap3': 'of another hypervisor'}
+        self.elsewhere = lambda server: 'another' in server
 
     def test_unknown_servers_lose_it(self):
-        self.leftovers.remove({'known'})
+        self.leftovers.remove({'known'}, self.elsewhere)
         self.assertEqual(['known'], [path.name for path
                                      in self.root.iterdir()])
         self.switch.remove.assert_called_once_with('tap2')
@@ -186,7 +188,7 @@ class TestLeftovers(unittest.TestCase):
         self.enterContext(mock.patch.object(
             self.engine, 'containers', return_value=[
                 mock.Mock(labels={names.INSTANCE_LABEL: 'lost'})]))
-        self.leftovers.remove({'known'})
+        self.leftovers.remove({'known'}, self.elsewhere)
         self.assertEqual(2, len(list(self.root.iterdir())))
         self.switch.remove.assert_not_called()
 
@@ -194,13 +196,13 @@ class TestLeftovers(unittest.TestCase):
         self.switch.ports.side_effect = OSError('no switch')
         with mock.patch.object(guestfiles.GuestFiles, 'remove',
                                side_effect=OSError):
-            self.leftovers.remove(set())
+            self.leftovers.remove(set(), self.elsewhere)
         self.switch.is_there.return_value = False
         self.switch.ports.reset_mock()
-        self.leftovers.remove(set())
+        self.leftovers.remove(set(), self.elsewhere)
         self.switch.ports.assert_not_called()
         self.engine.failures = {'containers': [errors.EngineError('x')]}
-        self.leftovers.remove(set())
+        self.leftovers.remove(set(), self.elsewhere)
 
     def test_what_the_switch_says(self):
         ovsdb = mock.Mock()
@@ -306,6 +308,15 @@ class TestPlugging(unittest.TestCase):
         os_vif.plug.assert_not_called()
         self.network.restore(self.instance, [function], '/netns/1')
         netns.move.assert_called_once()
+
+    def test_a_function_goes_back_to_its_host(self, netns, os_vif):
+        function = fakes.vif(type='hw_veb', vnic_type='direct')
+        self.network.detach(self.instance, function, '/netns/1')
+        netns.move_back.assert_called_once_with(
+            '/netns/1', function['address'], 'vf' + function['id'][:11])
+        self.network.detach(self.instance, fakes.vif(), '/netns/1')
+        netns.move_back.assert_called_once()
+        os_vif.unplug.assert_called_once()
 
     def test_a_port_that_comes_later(self, netns, os_vif):
         """It takes the first name that is free, and no default route."""

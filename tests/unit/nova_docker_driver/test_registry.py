@@ -114,6 +114,18 @@ class TestCredentials(unittest.TestCase):
             found['Username'], found['Password']) if 'Username' in found
             else (found['username'], found['password']))
 
+    def test_a_file_that_is_not_there_or_empty(self):
+        """The SDK would take what the user of the process has."""
+        home = self.directory / 'home'
+        (home / '.docker').mkdir(parents=True)
+        (home / '.docker/config.json').write_text(json.dumps({'auths': {
+            'registry.example.org': {'auth': base64.b64encode(
+                b'admin:canary').decode()}}}))
+        self.enterContext(mock.patch.dict(os.environ, {'HOME': str(home)}))
+        with self.assertRaises(errors.CredentialsUnavailable):
+            credentials.read('/nowhere/config.json', 'registry.example.org')
+        self.assertEqual({}, self.read({}))
+
     def test_a_helper_that_is_not_there(self):
         with self.assertRaisesRegex(errors.CredentialsUnavailable,
                                     'registry.example.org'):
@@ -208,7 +220,7 @@ class TestResolve(RegistryCase):
         self.secrets.assert_called_once_with('context', 'secret')
         self.assertEqual([{'username': 'mine', 'password': 'canary'}],
                          self.engine.authorizations)
-        for content in (b'x', b'[]', b'{}'):
+        for content in (b'x', b'[]', b'{}', b'[' * 100_000):
             self.secrets.return_value = content
             self.refused('secret is not', secret='secret')
 
@@ -257,9 +269,6 @@ class TestPull(RegistryCase):
         self.pull()
         self.assertEqual({self.pinned.tag, self.pinned.reference},
                          set(self.engine.known_images))
-
-    def test_never(self):
-        self.refused('never', pull_policy='never')
 
     def test_what_is_not_to_be_run(self):
         for settings, reason in (
@@ -311,7 +320,7 @@ class TestPlaceholders(RegistryCase):
         self.service.get.return_value = {
             'container_format': 'docker', 'properties': properties}
 
-    def held(self, reference='', with_registry=True):
+    def held(self, reference='', with_registry=True, **values):
         store = images.Images(
             self.engine, self.service, imagemodels.Terms('', 'amd64'), 5,
             self.registry if with_registry else None)
@@ -319,8 +328,8 @@ class TestPlaceholders(RegistryCase):
         def event(name):
             self.events.append(name)
             return mock.MagicMock()
-        with store.held(self.request(reference=reference,
-                                     event=event)) as image:
+        with store.held(self.request(reference=reference, event=event,
+                                     **values)) as image:
             return image
 
     def test_the_image_names_one(self):
@@ -332,6 +341,12 @@ class TestPlaceholders(RegistryCase):
         self.held()
         self.assertEqual(1, self.engine.calls.count('pull'))
         self.assertEqual(2, self.engine.calls.count('distribution'))
+
+    def test_only_what_is_here(self):
+        with self.assertRaisesRegex(errors.InvalidImage, 'is never'):
+            self.held(pull_policy='never')
+        self.held()
+        self.held(pull_policy='never')
 
     def test_the_specification_names_one(self):
         self.engine.distributions[NAME + ':2'] = (OTHER, frozenset())
