@@ -28,13 +28,19 @@ import sys
 import time
 from typing import Any
 
+import docker
+
 from lab import cloud
 from lab import layout as lab_layout
+from nova_docker_driver import names
 
 SOURCE = Path(__file__).resolve().parent.parent
 
 #: Branch coverage in percent that the unit-testable modules must have.
 COVERAGE = 90
+
+#: What suites that use no real nova-compute call their host.
+_TEST_HOSTS = frozenset(('functional', 'bench'))
 
 #: Lines of a traceback that the end of the run repeats.
 _TRACE_LINES = 25
@@ -140,7 +146,19 @@ def _lab_up(layout: lab_layout.Layout) -> None:
     global _lab_is_up
     if not _lab_is_up:
         cloud.Cloud(layout).up(fresh=True)
+        _remove_what_killed_tests_left()
         _lab_is_up = True
+
+
+def _remove_what_killed_tests_left() -> None:
+    """Containers of hosts that are tests' own; others' stay."""
+    client = docker.APIClient(version='auto')
+    for entry in client.containers(all=True, filters={
+            'label': names.HOST_LABEL}):
+        host = entry['Labels'][names.HOST_LABEL]
+        if host in _TEST_HOSTS or host.startswith('inprocess-'):
+            client.remove_container(entry['Id'], v=True, force=True)
+    client.close()
 
 
 def _run(suite: Suite) -> tuple[int, int]:
