@@ -16,7 +16,6 @@
 Real packets: TCP and UDP, for ping hides what a userspace switch drops.
 """
 
-import json
 import subprocess
 import sys
 import uuid
@@ -263,43 +262,6 @@ class TestPorts(NetworkCase):
         for asked in (name, f'{name}.lab.example.'):
             self.until(lambda one=asked: address in self.inside(
                 client, 'nslookup', one)[1], f'{asked} resolves', 20)
-
-
-class TestMetadata(NetworkCase):
-    """What a server is told at 169.254.169.254, by OVN's agent."""
-
-    def setUp(self):
-        super().setUp()
-        lab = cloud.Cloud(self.layout)
-        # After the servers: the agent takes down what it has made for them.
-        self.made.callback(lab.stop_metadata)
-        self.made.callback(self.until, self.agent_is_idle, 'it is idle', 60)
-        lab.start_metadata()
-
-    def agent_is_idle(self):
-        found = subprocess.run(['ip', 'netns', 'list'], capture_output=True,
-                               text=True, check=True).stdout
-        return 'ovnmeta-' not in found
-
-    def test_a_server_knows_who_it_is(self):
-        server = self.boot(networks=[
-            {'uuid': self.network().id, 'tag': 'front'}])
-
-        def told():
-            return self.inside(
-                server, 'wget', '-q', '-O', '-',
-                'http://169.254.169.254/openstack/latest/meta_data.json')[1]
-        self.until(lambda: server.id in told(), 'it is told its id', 60)
-        found = json.loads(told())
-        device, = found['devices']
-        self.assertEqual((['front'], self.port(server).mac_address), (
-            device['tags'], device['mac']))
-        later = self.attach(server, net_id=self.network().id, tag='back')
-        # The service remembers an answer for a quarter of a minute.
-        self.until(lambda: '"back"' in told(), 'it is told the new tag', 30)
-        self.tenant.compute.delete_server_interface(later.port_id,
-                                                    server=server)
-        self.until(lambda: 'eth1' not in self.devices(server), 'it goes', 20)
 
 
 class TestRecovery(NetworkCase):
