@@ -100,7 +100,6 @@ class DockerDriver(virt_driver.ComputeDriver):
         'supports_trusted_certs': True,
         'supports_attach_interface': True,
         'supports_device_tagging': True,
-        'supports_tagged_attach_interface': True,
         'has_imagecache': True,
     }
 

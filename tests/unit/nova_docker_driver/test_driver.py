@@ -70,8 +70,7 @@ class TestContract(unittest.TestCase):
         self.assertEqual({
             'supports_image_type_raw', 'supports_pcpus', 'has_imagecache',
             'supports_trusted_certs', 'supports_attach_interface',
-            'supports_device_tagging', 'supports_tagged_attach_interface'},
-            claimed)
+            'supports_device_tagging'}, claimed)
 
     def test_a_mistyped_extra_spec_is_refused(self):
         validators.load_validators()
