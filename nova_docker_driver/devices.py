@@ -19,16 +19,9 @@ from nova import context as nova_context
 from nova import objects
 
 
-def save(context: nova_context.RequestContext, instance: objects.Instance
-         ) -> None:
-    """The tags are in the server's metadata afterwards."""
-    remember(context, instance)
-    instance.save()
-
-
 def remember(context: nova_context.RequestContext,
              instance: objects.Instance) -> None:
-    """As ``save``, for whoever saves the server anyway."""
+    """The tags are in the server's metadata once the server is saved."""
     found = objects.VirtualInterfaceList.get_by_instance_uuid(
         context, instance.uuid)
     instance.device_metadata = objects.InstanceDeviceMetadata(devices=[

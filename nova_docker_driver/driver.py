@@ -19,6 +19,7 @@ Builds every object once and hands it its collaborators; what happens is in
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+import contextlib
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -403,25 +404,16 @@ class DockerDriver(virt_driver.ComputeDriver):
     def attach_interface(self, context: Context, instance: Instance,
                          image_meta: objects.ImageMeta,
                          vif: network_model.VIF) -> None:
-        try:
+        with _port_failures(instance, vif, exception.InterfaceAttachFailed):
             self._lifecycle.attach_port(instance, vif, _others(instance, vif))
-        except errors.DockerDriverError as error:
-            LOG.warning('Cannot attach port %s: %s', vif['id'], error,
-                        instance=instance)
-            raise exception.InterfaceAttachFailed(
-                instance_uuid=instance.uuid) from error
-        devices.save(context, instance)
 
     def detach_interface(self, context: Context, instance: Instance,
                          vif: network_model.VIF) -> None:
-        try:
+        with _port_failures(instance, vif, exception.InterfaceDetachFailed):
             self._lifecycle.detach_port(instance, vif, _others(instance, vif))
-        except errors.DockerDriverError as error:
-            LOG.warning('Cannot detach port %s: %s', vif['id'], error,
-                        instance=instance)
-            raise exception.InterfaceDetachFailed(
-                instance_uuid=instance.uuid) from error
-        devices.save(context, instance)
+        # A tag goes with its port.
+        devices.remember(context, instance)
+        instance.save()
 
     def plug_vifs(self, instance: Instance, network_info: NetworkInfo
                   ) -> None:
@@ -488,6 +480,17 @@ def _others(instance: Instance, vif: network_model.VIF
     """The other ports of a server."""
     return [other for other in _vifs(instance.get_network_info())
             if other['id'] != vif['id']]
+
+
+@contextlib.contextmanager
+def _port_failures(instance: Instance, vif: network_model.VIF,
+                   kind: type[exception.NovaException]) -> Iterator[None]:
+    """Nova tells a tenant that it failed, and only the log why."""
+    try:
+        yield
+    except errors.DockerDriverError as error:
+        LOG.warning('Port %s: %s', vif['id'], error, instance=instance)
+        raise kind(instance_uuid=instance.uuid) from error
 
 
 def _secret(context: Context, secret_id: str) -> bytes:

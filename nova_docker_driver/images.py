@@ -224,7 +224,7 @@ class Images:
                   flight: flights.Flight[models.EngineImage]
                   ) -> models.EngineImage:
             with request.event('docker_pull_image'):
-                return registries.pull(pinned, request, flight)
+                return registries.pull(pinned, flight)
         return _Source(
             pinned.tag, lambda: contextlib.nullcontext(()), bring,
             never=pinned.reference if request.pull_policy == 'never' else '')

@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import dataclasses
 import json
@@ -94,18 +94,9 @@ class Registry:
         if not known and request.pull_policy != 'always':
             known = request.pinned.get(str(reference), '')
         asked = reference.pinned(known) if known else str(reference)
-        try:
+        with _answers(asked):
             digest, architectures = self._engine.distribution(
                 asked, authorization)
-        except (errors.NotFound, errors.NotAuthorized) as error:
-            raise errors.InvalidImage(
-                f'the registry does not give {asked}: {error}') from error
-        except errors.EngineUnavailable:
-            raise
-        except errors.EngineError as error:
-            raise errors.TransferFailed(
-                f'the registry of {asked} does not answer: {error}'
-            ) from error
         if self._terms.architecture and architectures and (
                 self._terms.architecture not in architectures):
             raise errors.InvalidImage(
@@ -131,7 +122,7 @@ class Registry:
                         'password': credential.password}
         return {}
 
-    def pull(self, pinned: Pinned, request: imagemodels.Request,
+    def pull(self, pinned: Pinned,
              flight: flights.Flight[models.EngineImage]
              ) -> models.EngineImage:
         """The Engine has the image under our tag afterwards, and no other.
@@ -158,7 +149,7 @@ class Registry:
     def _pull(self, pinned: Pinned,
               flight: flights.Flight[models.EngineImage]) -> None:
         bound, sizes = self._terms.bounds.size, {}
-        try:
+        with _answers(pinned.reference):
             for layer, size in self._engine.pull(
                     pinned.reference, pinned.authorization,
                     self._rules.pull_timeout, self._rules.stall_timeout):
@@ -167,18 +158,6 @@ class Registry:
                 if sum(sizes.values()) > bound:
                     raise errors.InvalidImage(
                         f'it is larger than {bound} bytes')
-        except (errors.NotFound, errors.NotAuthorized) as error:
-            raise errors.InvalidImage(
-                f'the registry does not give {pinned.reference}: {error}'
-            ) from error
-        except errors.EngineTimeout as error:
-            raise errors.TransferFailed(
-                f'{pinned.reference} does not arrive: {error}') from error
-        except errors.EngineUnavailable:
-            raise
-        except errors.EngineError as error:
-            raise errors.TransferFailed(
-                f'{pinned.reference} does not arrive: {error}') from error
 
     def _judge(self, reference: str) -> None:
         """:raises InvalidImage: if the image is not to be run
@@ -199,6 +178,25 @@ class Registry:
             raise errors.InvalidImage(
                 f'it has {len(image.layers)} layers and may have '
                 f'{self._terms.bounds.layers}')
+
+
+@contextlib.contextmanager
+def _answers(reference: str) -> Iterator[None]:
+    """What the Engine says of a registry, as it concerns the requester."""
+    try:
+        yield
+    except (errors.NotFound, errors.NotAuthorized) as error:
+        raise errors.InvalidImage(
+            f'the registry does not give {reference}: {error}') from error
+    except errors.EngineTimeout as error:
+        raise errors.TransferFailed(
+            f'{reference} does not arrive: {error}') from error
+    except errors.EngineUnavailable:
+        raise
+    except errors.EngineError as error:
+        raise errors.TransferFailed(
+            f'the registry of {reference} does not answer: {error}'
+        ) from error
 
 
 def _parsed(secret: bytes) -> Mapping[str, Any]:

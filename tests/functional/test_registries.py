@@ -275,6 +275,6 @@ class TestCertificates(unittest.TestCase):
                 pulls.resolve(request)
             self.trust()
             pinned = pulls.resolve(request)
-            image = pulls.pull(pinned, request, flights.Flight())
+            image = pulls.pull(pinned, flights.Flight())
             self.assertEqual([pinned.tag], client.inspect_image(
                 image.id)['RepoTags'])

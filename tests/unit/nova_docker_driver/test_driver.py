@@ -188,11 +188,11 @@ class TestFacade(unittest.TestCase):
         self.driver.attach_interface(None, self.instance, None, new)
         self.lifecycle.attach_port.assert_called_once_with(
             self.instance, new, [old])
+        self.driver.detach_interface(None, self.instance, new)
         device, = self.instance.device_metadata.devices
         self.assertEqual(('fa:16:3e:00:00:01', ['front']), (
             device.mac, device.tags))
         save.assert_called_once_with()
-        self.driver.detach_interface(None, self.instance, new)
         self.lifecycle.detach_port.assert_called_once_with(
             self.instance, new, [old])
         self.lifecycle.attach_port.side_effect = errors.Unsupported('x')

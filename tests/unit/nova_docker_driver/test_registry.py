@@ -251,13 +251,12 @@ class TestPull(RegistryCase):
         super().setUp()
         self.pinned = self.registry.resolve(self.request())
 
-    def pull(self, **values):
-        return self.registry.pull(self.pinned, self.request(**values),
-                                  flights.Flight())
+    def pull(self):
+        return self.registry.pull(self.pinned, flights.Flight())
 
-    def refused(self, reason, error=errors.InvalidImage, **values):
+    def refused(self, reason, error=errors.InvalidImage):
         with self.assertRaisesRegex(error, reason):
-            self.pull(**values)
+            self.pull()
         self.assertEqual({}, self.engine.known_images)
 
     def test_only_our_tag_is_left(self):
