@@ -30,6 +30,7 @@ import time
 
 import psutil
 
+from lab import bridges
 from lab import configuration
 from lab import engine
 from lab import layout as lab_layout
@@ -288,11 +289,11 @@ class Cloud:
                 seed.configure_switch(host, self._command,
                                       alone=not others)
         if service.name == f'vswitchd-{first.name}':
-            for command in services.public_bridge(first):
+            for command in bridges.public_bridge(first):
                 self._command(command)
         for host in others:
             if service.name == f'vswitchd-{host.name}':
-                for command in services.tunnels(first, host):
+                for command in bridges.tunnels(first, host):
                     self._command(command)
 
     def _clear_leftovers(self, running: Iterable[str],
@@ -328,7 +329,7 @@ class Cloud:
                          'docker.sock'):
                 (host.run / name).unlink(missing_ok=True)
         if not Path('/var/run/netns', host.namespace).exists():
-            for command in services.underlay(host):
+            for command in bridges.underlay(host):
                 self._command(command)
 
     def _remove_devices(self, host: lab_layout.Host) -> None:

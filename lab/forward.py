@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Lets a host in a network namespace reach services of this machine.
 
 ``forward.py NAMESPACE PORT...``: what connects to the loopback address in the

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Writes Glance's metadata definitions of what the driver honours.
 
 ``python -m lab.metadefs`` makes them from the validators of the extra specs

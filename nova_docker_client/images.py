@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """The commands ``docker image save`` and ``docker image import``."""
 
 from __future__ import annotations

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Tells python-openstackclient of our commands.
 
 They use its own client of Glance; there is no API of ours.

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Where a tenant's image comes from: it can be read more than once."""
 
 from __future__ import annotations

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Inspects and rewrites an image archive while it streams by.
 
 An archive comes in as chunks, of ``docker save`` or in the OCI layout, as a

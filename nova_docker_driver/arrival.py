@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """An image's bytes while they come from Glance.
 
 Another thread fetches and hashes them, so that the network, the hash and the

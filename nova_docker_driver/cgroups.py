@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """What a container's processes use, from the kernel's own files.
 
 Never from the Engine's statistics, which take a second for each answer. The

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """``nova-docker-check``: what this host cannot enforce, and how to get it."""
 
 from __future__ import annotations

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Every key of a Compose service that is not honoured, and why. Pure.
 
 The keys that are honoured are the properties of

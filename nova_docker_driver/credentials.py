@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Reads the files in which Docker's own tools keep registry credentials."""
 
 from __future__ import annotations

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Tells a server's metadata which of its devices has which tag."""
 
 from __future__ import annotations

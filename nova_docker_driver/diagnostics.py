@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Nova's two forms of a server's diagnostics, from what the kernel counts."""
 
 from __future__ import annotations

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Bounds root file systems where the Engine itself cannot.
 
 One daemon thread asks the Engine for the size of every container, from time

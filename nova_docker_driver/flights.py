@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """One piece of work for all who want its result at the same time."""
 
 from __future__ import annotations

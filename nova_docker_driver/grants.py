@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """What an operator grants by a flavor: extra specs to values. Pure.
 
 ``extra_specs.py`` validates the same keys when the flavor is made; an

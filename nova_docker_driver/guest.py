@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """What is done inside of a server's running container."""
 
 from __future__ import annotations

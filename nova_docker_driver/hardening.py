@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """What a host cannot enforce, and what a container has too much. Pure.
 
 ``findings`` is the start-up report and what ``nova-docker-check`` prints.

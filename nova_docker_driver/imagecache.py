@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Removes images that nothing has used for long."""
 
 from __future__ import annotations

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Judges and rewrites an image's configuration. Pure.
 
 Only what a container is run with stays in it. Labels of ours, build triggers

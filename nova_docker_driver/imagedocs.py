@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Finds the one image that an archive is about, in its documents. Pure.
 
 Two kinds of archives tell it: ``docker save`` in a manifest.json, the OCI

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Values about images that cross modules."""
 
 from __future__ import annotations

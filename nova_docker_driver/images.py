@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Images: from Glance into the Engine, once each."""
 
 from __future__ import annotations

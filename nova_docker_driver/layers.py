@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Looks into a layer while it passes. Pure."""
 
 from __future__ import annotations

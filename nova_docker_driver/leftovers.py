@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Removes what killed steps have left, when the service starts.
 
 A server that Nova has on this host keeps all it has: Nova itself asks for the

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Describes a snapshot anew while its archive streams by.
 
 The archive comes from the Engine itself. What describes the image is replaced,

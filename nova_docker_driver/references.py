@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """References to images in registries, as Docker writes them. Pure."""
 
 from __future__ import annotations

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Images from registries, for those whom the operator lets have them."""
 
 from __future__ import annotations

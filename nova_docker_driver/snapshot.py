@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """The servers' containers as they were a moment ago.
 
 Nova asks for the state of each server, one by one; one list call of the

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Files and directories of a container specification: keys to values. Pure.
 
 No reason of a refusal repeats a value: it may be secret.

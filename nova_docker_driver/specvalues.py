@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """What the keys of a container specification mean: a document to values.
 
 Pure. No reason of a refusal repeats a value: it may be secret.

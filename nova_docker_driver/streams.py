@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Chunks as a file object. Pure."""
 
 from __future__ import annotations

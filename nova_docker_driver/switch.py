@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """What Open vSwitch says of the ports that os-vif made."""
 
 from __future__ import annotations

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Finds the members of a tar archive in pieces of any size. Pure.
 
 The caller pushes bytes and is told of members and of their content. Nothing

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Compose's way to write durations, sizes and signals. Pure.
 
 Each function raises ValueError with a reason that does not repeat the input:

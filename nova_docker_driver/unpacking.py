@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Unpacks what is compressed, piece by piece and within bounds. Pure."""
 
 from __future__ import annotations

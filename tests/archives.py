@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Image archives of all kinds, the hostile ones too, made by our own code."""
 
 import bz2

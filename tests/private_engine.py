@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """An Engine of a test's own, to be configured, killed and restarted.
 
 It has its own network namespace, files and socket, so that the machine's

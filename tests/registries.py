@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Registries of a test's own: Debian's docker-registry, and one that hangs."""
 
 import contextlib

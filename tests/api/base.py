@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Nova's services in one process, our driver, and the real Engine.
 
 The API, scheduler, conductor and compute service are Nova's own, and so is

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Every action of Nova's API on a server, asserted on the real container."""
 
 import time

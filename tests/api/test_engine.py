@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """An Engine that goes away and comes back, below Nova's services.
 
 Each test kills and starts an Engine of its own.

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Images through Nova's API: where they come from, and what becomes of them.
 
 Glance is Nova's fixture; registries are Debian's docker-registry.

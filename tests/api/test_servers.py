@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """What the Nova API does to a container, without a network."""
 
 from nova_docker_driver import names

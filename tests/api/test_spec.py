@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """The container specification through the Nova API, seen from inside.
 
 Each key that is honoured is asserted on the running process.

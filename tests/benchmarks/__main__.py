@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Runs every benchmark; fails if any is beyond its threshold."""
 
 import sys

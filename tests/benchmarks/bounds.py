@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """What an operation may cost beyond what it waits for by design."""
 
 from __future__ import annotations

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """How soon the driver tells Nova that a process has ended.
 
 The time from the process's death, by the clock of who killed it, to the

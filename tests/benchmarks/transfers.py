@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """First boots and snapshots, beside the raw Engine's load, commit and save.
 
 The image has 100 MB in five layers of 160 files, half of it random.

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Servers that take all they can get, beside one that wants to live."""
 
 from pathlib import Path

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """``nova-docker-check``, as an operator runs it."""
 
 import subprocess

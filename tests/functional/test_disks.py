@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """A root disk that the Engine bounds, on a private one with btrfs."""
 
 import subprocess

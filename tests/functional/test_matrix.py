@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Every tenant's channel against every HostConfig key of the SDK.
 
 Whatever a tenant writes, and wherever, the container on the Engine differs

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Images of registries: Debian's docker-registry on loopback."""
 
 import base64

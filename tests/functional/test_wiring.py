@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Ways of wiring that the lab's own Neutron does not ask for.
 
 The driver's network on a bridge of the lab's switch, between namespaces that

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Two compute hosts, each with a switch, an Engine and a network alone."""
 
 import contextlib

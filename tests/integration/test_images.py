@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Images through the real Glance, and registries, for tenants of the lab."""
 
 import base64

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Ports that come and go, rules that change, and what must not get through.
 
 Real packets: TCP and UDP, for ping hides what a userspace switch drops.

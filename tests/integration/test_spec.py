@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """What a tenant describes, in the lab, where servers have ports."""
 
 import uuid

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """The metadata service, through OVN's agent."""
 
 import json

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """The resource inside of a real stack, with a client of Nova that notes."""
 
 import sys

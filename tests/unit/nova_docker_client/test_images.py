@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """The commands for tenants, with Glance and the local Engine as doubles."""
 
 import argparse

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """What a tenant might write: strategies for Hypothesis."""
 
 import os

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """What becomes of image archives, honest and hostile."""
 
 import hashlib

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Suspending, rescuing, passwords, diagnostics: what is done to a guest."""
 
 from pathlib import Path

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """References, credentials and what is pulled for whom."""
 
 import base64

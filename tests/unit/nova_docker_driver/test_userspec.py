@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """The container specification: every key, every refusal, and what it becomes.
 """
 
