@@ -138,7 +138,7 @@ class ApiCase(integrated_helpers._IntegratedTestBase):
         super().setUp()
         # What a failed test leaves ends before the services do.
         self.addCleanup(self.delete_all, self.api)
-        self.glance.add(IMAGE_ID, container_images.busybox())
+        self.glance.add(IMAGE_ID, busybox())
 
     def watch_containers(self):
         watch = conservation.Watch(self.files, HOST)
@@ -235,6 +235,15 @@ class ApiCase(integrated_helpers._IntegratedTestBase):
         self.assertEqual([], engine.containers(
             all=True, filters={'label': f'{names.HOST_LABEL}={HOST}'}))
         self.assertEqual([], list(files.iterdir()))
+
+
+def busybox(name='busybox:lab', config=None):
+    """An archive of this process alone.
+
+    Workers share the Engine: what one has done with, another may use.
+    """
+    return container_images.archive(
+        name, {'worker': (str(os.getpid()), 0o644)}, config)
 
 
 def remove_images(engine):

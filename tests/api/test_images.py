@@ -149,7 +149,7 @@ class TestSecrets(ImagesCase):
 class TestCache(ImagesCase):
 
     def test_an_aggregate_has_its_images_ahead(self):
-        image = self.image(container_images.archive('cached:1'))
+        image = self.image(base.busybox('cached:1'))
         aggregate = self.admin_api.post_aggregate(
             {'aggregate': {'name': 'a', 'availability_zone': None}})
         self.admin_api.add_host_to_aggregate(aggregate['id'], base.HOST)
@@ -219,7 +219,7 @@ class TestThinSnapshots(ImagesCase):
         self.assertEqual('precious', self.read(server, '/data'))
 
     def test_without_its_base_it_is_whole(self):
-        image = self.image(container_images.archive('gone:1'))
+        image = self.image(base.busybox('gone:1'))
         server = self.boot(image=image)
         self.write(server, '/data')
         self.glance.delete(None, image)
@@ -267,7 +267,7 @@ class TestRegistries(ImagesCase):
         client.close()
 
     def push(self, repository, **config):
-        self.registry.push(self.engine, container_images.archive(
+        self.registry.push(self.engine, base.busybox(
             f'local-{uuid.uuid4().hex[:8]}:1', config=config), repository)
 
     def test_a_server_of_a_placeholder(self):

@@ -22,7 +22,6 @@ from unittest import mock
 from nova import exception
 from nova.tests.functional.api import client
 
-from lab import container_images
 from nova_docker_driver import hardening
 from nova_docker_driver import models
 from nova_docker_driver import names
@@ -238,7 +237,7 @@ class TestRefusals(base.ApiCase):
         self.assertIn('docker_command', self.fault(''))
 
     def test_an_image_that_vanishes_before_the_build(self):
-        image = self.image(container_images.busybox())
+        image = self.image(base.busybox())
         service = self.compute.manager.driver._images._service
         with mock.patch.object(
                 service, 'get',
