@@ -30,6 +30,7 @@ File = Mapping[str, Section]
 #: the gateway of the public one, which is the host's end of br-ex.
 PUBLIC_CIDR = '172.24.4.0/24'
 PUBLIC_GATEWAY = '172.24.4.1'
+DNS_DOMAIN = 'lab.example'
 PUBLIC_POOL = ('172.24.4.10', '172.24.4.250')
 PRIVATE_CIDR = '10.20.0.0/24'
 
@@ -136,7 +137,8 @@ def _neutron(layout: Layout) -> File:
     return {
         'DEFAULT': {
             'core_plugin': 'ml2',
-            'service_plugins': 'ovn-router',
+            # Segments: Nova takes a port without addresses by what they tell.
+            'service_plugins': 'ovn-router,segments',
             'auth_strategy': 'keystone',
             # OVN needs no agent, hence no message bus.
             'transport_url': 'fake://',
@@ -147,7 +149,7 @@ def _neutron(layout: Layout) -> File:
             'notify_nova_on_port_status_changes': 'true',
             'notify_nova_on_port_data_changes': 'true',
             'send_events_interval': 1,
-            'dns_domain': 'lab.example.',
+            'dns_domain': f'{DNS_DOMAIN}.',
         },
         'quotas': {f'quota_{what}': -1 for what in (
             'port', 'network', 'subnet', 'router', 'floatingip',
@@ -215,7 +217,8 @@ def _nova(layout: Layout) -> File:
             'manager_shutdown_timeout': 1,
             'debug': 'true',
             'log_options': 'false',
-            'vif_plugging_timeout': 60,
+            # A test waits for it to pass.
+            'vif_plugging_timeout': 30,
         },
         'wsgi': {'api_paste_config': layout.venv / 'etc/nova/api-paste.ini'},
         'conductor': {'workers': 1},
@@ -265,6 +268,7 @@ def _compute(layout: Layout, host: lab_layout.Host) -> File:
         },
         # Demonstrations and tests wait for health.
         'docker': {'endpoint': host.endpoint, 'health_min_interval': 1,
+                   'dns_search': DNS_DOMAIN,
                    # Where tests start a registry.
                    'allowed_registries': REGISTRY},
         'oslo_concurrency': _lock(layout, host.name),

@@ -132,6 +132,19 @@ The directory of the files that the driver gives to containers.
 
 The Engine binds them, so it must see them under the same path.
 """),
+    cfg.ListOpt(
+        'dns_search', default=[], item_type=types.HostDomain(),
+        help="""
+The domains in which servers look for short names.
+
+A server's specification may name others (``dns_search``). Nova is not told
+the domain of a network, so this is where a cloud says it once.
+
+Possible values:
+
+* empty: a short name resolves only if the resolver knows it as it is
+* Neutron's ``dns_domain``
+"""),
     cfg.StrOpt(
         'console_shell', default='/bin/sh',
         help="""

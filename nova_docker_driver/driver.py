@@ -119,7 +119,8 @@ class DockerDriver(virt_driver.ComputeDriver):
                 self._engine, imageconf.terms(CONF),
                 imageconf.registry_rules(CONF), _secret))
         self._image_cache = imagecache.ImageCache(self._engine, self._images)
-        files = guestfiles.GuestFiles(Path(options.files_path))
+        files = guestfiles.GuestFiles(Path(options.files_path),
+                                      options.dns_search)
         self._leftovers = leftovers.Leftovers(self._engine, files)
         self._lifecycle = lifecycle.Lifecycle(
             self._engine, self._images,

@@ -47,8 +47,10 @@ _NAMES = ('hostname', 'hosts', 'resolv.conf')
 class GuestFiles:
     """The directory of all servers' files on this host."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, search: Sequence[str] = ()) -> None:
+        """:param search: domains of servers whose tenants name none"""
         self._root = root
+        self._search = search
 
     def prepare(self, instance_uuid: str, hostname: str,
                 addresses: Sequence[str], nameservers: Sequence[str],
@@ -81,7 +83,8 @@ class GuestFiles:
         """The server knows its names and resolvers, also while it runs."""
         contents = (f'{hostname}\n',
                     _hosts(hostname, addresses, tenant.extra_hosts),
-                    _resolver(tenant.dns or nameservers, tenant.dns_search))
+                    _resolver(tenant.dns or nameservers,
+                              tenant.dns_search or self._search))
         for name, content in zip(_NAMES, contents, strict=True):
             _write(self._root / instance_uuid / name, models.GuestFile(
                 name, content.encode(), 0o644))

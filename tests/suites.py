@@ -85,8 +85,7 @@ SUITES = (
     Suite('functional', 'tests/functional', needs_lab=True, workers=1),
     Suite('api', 'tests/api', needs_lab=True),
     Suite('integration', 'tests/integration', needs_lab=True, workers=1),
-    Suite('metadata', 'tests/metadata', needs_lab=True, full_only=True,
-          workers=1),
+    Suite('metadata', 'tests/metadata', needs_lab=True, workers=1),
     # Last of those that use the lab: it has one host more from then on.
     Suite('hosts', 'tests/hosts', needs_lab=True, workers=1),
     Suite('loading', 'tests/loading', needs_lab=True, full_only=True,

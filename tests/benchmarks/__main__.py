@@ -16,8 +16,9 @@ import sys
 
 from tests.benchmarks import bounds
 from tests.benchmarks import events
+from tests.benchmarks import memory
 from tests.benchmarks import spawn
 from tests.benchmarks import transfers
 
 sys.exit(max(spawn.main(), events.main(), bounds.main(),
-             transfers.main()))
+             memory.main(), transfers.main()))

@@ -97,6 +97,9 @@ class Wiring:
                    ) -> None:
         netns.delete(f'tap{instance.uuid[:8]}')
 
+    def forget(self, instance_uuid: str) -> None:
+        """There is no switch that could remember a server."""
+
 
 def wire(server: str, namespace: str) -> None:
     netns.create_veth(f'tap{server[:8]}', 'eth0', 'fa:16:3e:00:00:01', 1442,

@@ -138,6 +138,26 @@ class LabCase(unittest.TestCase):
             time.sleep(0.2)
         self.fail(f'not within {patience} s: {what}')
 
+    def await_compute(self):
+        """The scheduler takes the host for one that lives.
+
+        A sign of life that comes from now on: an old one may be too old in
+        the next moment.
+        """
+        hosts = {host.nova_name for host in self.layout.hosts}
+
+        def services():
+            return [service for service in self.admin.compute.services(
+                binary='nova-compute') if service.host in hosts]
+
+        def signs():
+            return {service.id: service.updated_at for service in services()
+                    if service.state == 'up' and service.status == 'enabled'}
+        before = {service.id: service.updated_at for service in services()}
+        self.until(lambda: set(signs()) == set(before) and all(
+            sign != before[name] for name, sign in signs().items()),
+            'nova-compute is up')
+
     # -- looking ------------------------------------------------------------
 
     def container(self, server, role=''):

@@ -94,23 +94,6 @@ class TestStates(ActionCase):
         self.assertLess(time.monotonic() - began, 10)
         self.assertEqual(137, self.container(server)['State']['ExitCode'])
 
-    def await_compute(self):
-        """The scheduler takes the host for one that lives.
-
-        A sign of life that comes from now on: an old one may be too old in
-        the next moment.
-        """
-        def signs():
-            return {service.id: service.updated_at
-                    for service in self.admin.compute.services(
-                        binary='nova-compute')
-                    if service.state == 'up' and service.status == 'enabled'}
-        before = {service.id: service.updated_at for service
-                  in self.admin.compute.services(binary='nova-compute')}
-        self.until(lambda: set(signs()) == set(before) and all(
-            sign != before[name] for name, sign in signs().items()),
-            'nova-compute is up')
-
 
 class TestRebuild(ActionCase):
 

@@ -15,11 +15,16 @@
 Real packets: TCP and UDP, for ping hides what a userspace switch drops.
 """
 
+import contextlib
+import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 import uuid
 
 from lab import cloud
+from lab import configuration
 from lab import layout as lab_layout
 from nova_docker_driver import names
 from tests.integration import base
@@ -41,6 +46,17 @@ with socket.socket(type=socket.SOCK_DGRAM) as peer:
         peer.sendto(b"canary", (sys.argv[1], 5353))
         time.sleep(0.2)
 """
+
+
+def answers(address):
+    """Whether a web server answers, with whatever page."""
+    try:
+        with urllib.request.urlopen(f'http://{address}/', timeout=2):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
 
 
 class NetworkCase(base.LabCase):
@@ -261,6 +277,48 @@ class TestPorts(NetworkCase):
         for asked in (name, f'{name}.lab.example.'):
             self.until(lambda one=asked: address in self.inside(
                 client, 'nslookup', one)[1], f'{asked} resolves', 20)
+        self.assertIn('search lab.example', self.inside(
+            client, 'cat', '/etc/resolv.conf')[1])
+
+    def test_a_port_without_addresses(self):
+        port = self.tenant.network.create_port(
+            network_id=self.network().id, fixed_ips=[],
+            is_port_security_enabled=False, security_groups=[])
+        self.made.callback(self.tenant.network.delete_port, port.id)
+        server = self.boot(networks=[{'uuid': self.network().id},
+                                     {'port': port.id}])
+        self.assertEqual({'lo', 'eth0', 'eth1'}, self.devices(server))
+        found = self.inside(server, 'ip', 'address', 'show', 'eth1')[1]
+        self.assertIn(port.mac_address, found)
+        self.assertNotIn('inet ', found)
+        self.assertIn('UP', found)
+
+    def test_out_of_the_cloud_and_into_it(self):
+        """The router translates what goes out; a floating IP leads in."""
+        server = self.boot(SERVES, security_groups=[
+            {'name': self.open_group()}])
+        gateway, = self.tenant.network.routers(name='router')
+        outside, = [fixed['ip_address'] for fixed in
+                    gateway.external_gateway_info['external_fixed_ips']]
+        with socket.create_server((configuration.PUBLIC_GATEWAY, 0)) as peer:
+            peer.settimeout(1)
+
+            def came_as():
+                self.reach(server, configuration.PUBLIC_GATEWAY,
+                           peer.getsockname()[1])
+                with contextlib.suppress(TimeoutError):
+                    connection, (address, _) = peer.accept()
+                    connection.close()
+                    return address
+            self.assertEqual(outside, self.until(came_as, 'it gets out', 30))
+            floating = self.tenant.network.create_ip(
+                floating_network_id=self.network('public').id,
+                port_id=self.port(server).id)
+            self.made.callback(self.tenant.network.delete_ip, floating.id)
+            self.until(lambda: answers(floating.floating_ip_address),
+                       'it lets in', 30)
+            self.until(lambda: came_as() == floating.floating_ip_address,
+                       'it gets out under its own address', 30)
 
 
 class TestRecovery(NetworkCase):

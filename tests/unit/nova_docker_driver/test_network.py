@@ -126,6 +126,18 @@ class TestMeaning(unittest.TestCase):
             self.assertNotEqual(inode, Path(name, 'u/file-0').stat().st_ino)
             self.assertEqual(hosts, Path(name, 'u/hosts').stat().st_ino)
 
+    def test_search_domains_are_the_operators_or_the_tenants(self):
+        with tempfile.TemporaryDirectory() as name:
+            files = guestfiles.GuestFiles(Path(name), ['lab.example'])
+            for tenant, expected in (
+                    (models.TenantSpec(), 'lab.example'),
+                    (models.TenantSpec(dns_search=('a.example',)),
+                     'a.example')):
+                files.prepare('u', 'web', [], ['10.0.0.2'], tenant)
+                self.assertEqual(
+                    f'nameserver 10.0.0.2\nsearch {expected}\n',
+                    Path(name, 'u/resolv.conf').read_text())
+
     def test_the_hosts_file_names_the_server(self):
         self.assertIn('10.0.0.11 web\n',
                       guestfiles._hosts('web', ['10.0.0.11'], ()))
