@@ -46,14 +46,39 @@ _offer_loader()
 class NovaDockerClientPlugin(nova.NovaClientPlugin):
     """Nova's client plug-in with what containers have besides."""
 
-    def rebuild_container(self, server_id: str, image: str, user_data: str
-                          ) -> bool:
+    def rebuild_container(self, server_id: str, image: str, user_data: str,
+                          **more: str) -> bool:
         """Begins to make a container anew; id, ports and volumes stay."""
         server = self.fetch_server(server_id)
         if server is None:
             return False
-        server.rebuild(image, userdata=user_data)
+        server.rebuild(image, userdata=user_data, **more)
         return True
+
+    def resize_container(self, server_id: str, flavor: str) -> bool:
+        """Begins to give a container another flavor."""
+        server = self.fetch_server(server_id)
+        if server is None:
+            return False
+        server.resize(flavor)
+        return True
+
+    def check_resize_container(self, server_id: str, flavor: str) -> bool:
+        """Whether the resize waits for its confirmation.
+
+        :raises Error: if Nova gave up; the container is as it was then
+        """
+        server = self.fetch_server(server_id)
+        if server is None or getattr(server, 'OS-EXT-STS:task_state', None):
+            return False
+        if server.status == 'RESIZE':
+            return False
+        if server.status == 'VERIFY_RESIZE':
+            return True
+        raise exception.Error(
+            f'Nova cannot resize container {server.name} (it is '
+            f'{server.status}, as it was): its driver or the hosts allow '
+            'none; set flavor_update_policy to REPLACE for another one')
 
     def check_rebuild_container(self, server_id: str, wait_for: str) -> bool:
         """Whether the new process is what is waited for.
@@ -87,10 +112,15 @@ class NovaDockerClientPlugin(nova.NovaClientPlugin):
         return output
 
     def update_container_metadata(self, server: Any,
-                                  metadata: dict[str, Any]) -> None:
-        """Sets a template's metadata; what the driver wrote stays."""
+                                  metadata: dict[str, Any],
+                                  ours: dict[str, str]) -> None:
+        """Sets a template's metadata; what the driver wrote stays.
+
+        :param ours: reserved keys to set besides
+        """
         wanted, stale = translate.merged_metadata(
             server.metadata, self.meta_serialize(metadata))
+        wanted |= ours
         servers = self.client().servers
         if stale:
             servers.delete_meta(server, stale)

@@ -18,10 +18,11 @@ a server's status and metadata become progress.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 import dataclasses
 import hashlib
 import json
+import re
 from typing import Any
 
 #: First line of a user_data that is a container specification.
@@ -34,14 +35,15 @@ MAXIMUM_SIZE = 65535 // 4 * 3
 RESERVED_PREFIXES = ('docker:', 'heat:')
 EXIT_CODE = 'docker:exit_code'
 HEALTH = 'docker:health'
+IMAGE_DIGEST = 'docker:image_digest'
 RESOURCE_KEY = 'heat:resource_uuid'
+SPEC_KEY = 'heat:spec_digest'
+
+_VARIABLE = re.compile(r'[^=\x00-\x1f\x7f]{1,256}')
+_WHOLE = re.compile(r'-1|[0-9]{1,18}')
 
 RUNNING, HEALTHY, COMPLETED, NONE = WAITS = (
     'running', 'healthy', 'completed', 'none')
-
-#: Properties that go into the specification under the same name.
-SPEC_PROPERTIES = ('command', 'entrypoint', 'environment', 'working_dir',
-                   'user', 'healthcheck')
 
 
 def specification(properties: Mapping[str, Any]) -> str:
@@ -49,12 +51,127 @@ def specification(properties: Mapping[str, Any]) -> str:
 
     Equal properties give equal text.
     """
-    document = {name: _given(properties[name]) for name in SPEC_PROPERTIES
+    document = {key: _given(properties[name]) for name, key in _SAME.items()
                 if properties.get(name) is not None}
-    document['x-nova'] = {'wait_for': properties['wait_for'],
-                          'wait_timeout': properties['wait_timeout']}
+    for name, translate in _OTHERWISE.items():
+        if properties.get(name) is not None:
+            _merge(document, translate(properties[name]))
+    document['x-nova'] = _given({
+        'wait_for': properties['wait_for'],
+        'wait_timeout': properties['wait_timeout'],
+        'crash_dump_signal': properties.get('crash_dump_signal')})
     # JSON is YAML; sorted, so that a digest of it means something.
     return f'{HEADER}\n{json.dumps(document, sort_keys=True, indent=1)}\n'
+
+
+def _merge(document: dict[str, Any], more: dict[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, list):
+            value = document.get(key, []) + value
+        document[key] = value
+
+
+def _files(files: list[Mapping[str, Any]]) -> dict[str, Any]:
+    return {'configs': [
+        _given({'target': file['path'], 'content': file['content'],
+                'mode': file.get('mode'), 'uid': file.get('uid'),
+                'gid': file.get('gid')}) for file in files]}
+
+
+def _mounts(mounts: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Those of Cinder are not the specification's."""
+    found: dict[str, Any] = {'tmpfs': [], 'volumes': []}
+    for mount in mounts:
+        if mount['type'] == 'ephemeral':
+            found['volumes'].append(mount['target'])
+        elif mount['type'] == 'tmpfs':
+            options = ','.join(
+                f'{name}={value}{unit}' for name, value, unit in (
+                    ('size', mount.get('size_mb'), 'm'),
+                    ('mode', mount.get('mode'), '')) if value)
+            found['tmpfs'].append(
+                mount['target'] + (f':{options}' if options else ''))
+    return {key: entries for key, entries in found.items() if entries}
+
+
+def _restart(policy: Mapping[str, Any]) -> dict[str, Any]:
+    retries = policy.get('max_retries')
+    return {'restart': f'{policy["name"]}:{retries}'
+            if retries and policy['name'] == 'on-failure'
+            else policy['name']}
+
+
+def _logging(options: Mapping[str, Any]) -> dict[str, Any]:
+    size, files = options.get('max_size_mb'), options.get('max_files')
+    return {'logging': {'driver': 'json-file', 'options': _given({
+        'max-size': f'{size}m' if size else None,
+        'max-file': str(files) if files else None})}}
+
+
+#: Property to the key of the specification that means the same.
+_SAME = {'image_ref': 'image', **{name: name for name in (
+    'pull_policy', 'command', 'entrypoint', 'environment', 'working_dir',
+    'user', 'group_add', 'healthcheck', 'stop_signal', 'stop_grace_period',
+    'init', 'tty', 'stdin_open', 'read_only', 'oom_score_adj', 'ulimits',
+    'sysctls', 'cap_drop', 'cap_add', 'extra_hosts', 'dns', 'dns_search',
+    'labels', 'expose')}}
+
+#: Property to what makes keys of its value.
+_OTHERWISE: dict[str, Callable[[Any], dict[str, Any]]] = {
+    'files': _files,
+    'mounts': _mounts,
+    'restart_policy': _restart,
+    'log_options': _logging,
+    'shm_size_mb': lambda size: {'shm_size': f'{size}m'},
+    'mem_reservation_mb': lambda size: {'mem_reservation': f'{size}m'},
+}
+
+#: A change of any of these asks for another process.
+SPEC_PROPERTIES = (*_SAME, *_OTHERWISE, 'crash_dump_signal')
+
+
+def problems(properties: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with properties that each by itself are valid.
+
+    :return: of each fault the property and the reason
+    """
+    for name in ('environment', 'labels', 'sysctls', 'extra_hosts'):
+        for key, value in (properties.get(name) or {}).items():
+            if not _VARIABLE.fullmatch(key):
+                yield name, f'{key!r} is not a name'
+            if not isinstance(value, str | int | float | bool | None):
+                yield name, (f'the value of {key} is neither a string nor a '
+                             'number nor a boolean')
+            elif '\0' in str(value):
+                yield name, f'the value of {key} has a NUL character'
+    for name, value in (properties.get('ulimits') or {}).items():
+        parts = value.values() if isinstance(value, Mapping) else [value]
+        if isinstance(value, Mapping) and set(value) != {'soft', 'hard'}:
+            yield 'ulimits', f'{name} needs both soft and hard'
+        elif not all(_WHOLE.fullmatch(str(part)) for part in parts):
+            yield 'ulimits', f'{name} is not a whole number'
+    for name in properties.get('metadata') or {}:
+        if is_reserved(name):
+            yield 'metadata', f'{name} is written by the driver'
+    if properties['wait_for'] == HEALTHY and not (
+            properties.get('healthcheck') or {}).get('test'):
+        yield 'wait_for', 'healthy needs a test in the property healthcheck'
+    for mount in properties.get('mounts') or ():
+        yield from _problems_of_mount(mount)
+
+
+def _problems_of_mount(mount: Mapping[str, Any]
+                       ) -> Iterator[tuple[str, str]]:
+    kind = mount['type']
+    if kind == 'volume':
+        # Refused here and not by a server in ERROR half a minute later.
+        yield 'mounts', ('type volume: containers have no Cinder volumes '
+                         'yet; use ephemeral, or keep the data in another '
+                         'service')
+    for name, kinds in (('volume', ('volume',)), ('size_mb', ('tmpfs',)),
+                        ('mode', ('tmpfs',)), ('read_only', ('volume',))):
+        if mount.get(name) is not None and kind not in kinds:
+            yield 'mounts', f'{name} is not for type {kind}'
 
 
 def digest(text: str) -> str:
@@ -67,6 +184,16 @@ def _given(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: entry for key, entry in value.items()
                 if entry is not None}
+    return value
+
+
+def without_nothing(value: Any) -> Any:
+    """The value without the parts that are None, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: without_nothing(entry) for key, entry in value.items()
+                if entry is not None}
+    if isinstance(value, list):
+        return [without_nothing(entry) for entry in value]
     return value
 
 

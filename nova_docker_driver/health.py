@@ -43,6 +43,7 @@ OOM_KILLED = 'docker:oom_killed'
 FINISHED_AT = 'docker:finished_at'
 HEALTH = 'docker:health'
 RESTARTS = 'docker:restart_count'
+IMAGE_DIGEST = 'docker:image_digest'
 
 _OURS = (EXIT_CODE, OOM_KILLED, FINISHED_AT, HEALTH, RESTARTS)
 
@@ -91,7 +92,8 @@ class Reporter:
 
 def outcome(container: models.Container) -> dict[str, str]:
     """What a container's state says, as metadata. Pure."""
-    found = {}
+    # That of a container which is gone stays until another one starts.
+    found = {IMAGE_DIGEST: container.image} if container.image else {}
     if container.status in ('exited', 'dead'):
         found[EXIT_CODE] = str(container.exit_code)
         if container.oom_killed:

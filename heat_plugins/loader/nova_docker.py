@@ -17,8 +17,14 @@ so whatever lies here exists twice. Hence a stub.
 """
 
 from heat_plugins.resources import container
+from heat_plugins.resources import group
+from heat_plugins.resources import image
 
 
 def available_resource_mapping():
     """Resource type to class."""
-    return {'OS::NovaDocker::Container': container.Container}
+    return {
+        'OS::NovaDocker::Container': container.Container,
+        'OS::NovaDocker::ContainerGroup': group.ContainerGroup,
+        'OS::NovaDocker::Image': image.Image,
+    }

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from heat.common import exception
@@ -23,14 +24,16 @@ from heat.engine import constraints
 from heat.engine import properties
 from heat.engine.resources.openstack.nova import server
 from heat.engine import support
+from oslo_config import cfg
 
 from heat_plugins import clients
-from heat_plugins import constraints as constraints_of_ours
+from heat_plugins import conf
 from heat_plugins import schemas
 from heat_plugins import translate
 
-#: Properties of a server that mean nothing to a container, or that would
-#: compete with those of a container.
+CONF = cfg.CONF
+conf.register(CONF)
+
 _HIDDEN = (
     'user_data', 'user_data_update_policy', 'admin_pass', 'admin_user',
     'personality', 'reservation_id', 'diskConfig', 'block_device_mapping',
@@ -53,13 +56,17 @@ def _properties_schema() -> dict[str, properties.Schema]:
     inherited['image'] = properties.Schema(
         properties.Schema.STRING,
         _('The Glance image, by name or id; its container_format is '
-          'docker.'), required=True, update_allowed=True,
+          'docker.'), update_allowed=True,
         constraints=[constraints.CustomConstraint('glance.image')])
     inherited['flavor_update_policy'] = properties.Schema(
         properties.Schema.STRING,
-        _('How a new flavor is applied. A container cannot be resized yet.'),
-        default='REPLACE', update_allowed=True,
-        constraints=[constraints.AllowedValues(['REPLACE'])])
+        _('How a new flavor is applied: by Nova\'s resize, or by another '
+          'container.'), default='RESIZE', update_allowed=True,
+        constraints=[constraints.AllowedValues(['RESIZE', 'REPLACE'])])
+    groups = inherited['security_groups']
+    inherited['security_groups'] = properties.Schema(
+        groups.type, groups.description, default=groups.default,
+        schema=groups.schema, update_allowed=True)
     return {**inherited, **schemas.PROPERTIES}
 
 
@@ -75,17 +82,9 @@ class Container(server.Server):
     support_status = support.SupportStatus(
         version='27.0.0', status=support.SUPPORTED)
 
-    PROPERTIES = (
-        COMMAND, ENTRYPOINT, ENVIRONMENT, WORKING_DIR, USER, HEALTHCHECK,
-        WAIT_FOR, WAIT_TIMEOUT,
-    ) = tuple(schemas.PROPERTIES)
-
-    ATTRIBUTES = (
-        FIRST_IP, STATUS, EXIT_CODE, LOGS,
-    ) = tuple(schemas.ATTRIBUTES)
-
     #: A change of any of these makes the container anew.
-    _REBUILDING = (server.Server.IMAGE, *translate.SPEC_PROPERTIES)
+    _REBUILDING = (server.Server.IMAGE, 'hostname',
+                   *translate.SPEC_PROPERTIES)
 
     properties_schema = _properties_schema()
 
@@ -94,39 +93,35 @@ class Container(server.Server):
 
     default_client_name = 'nova_docker'
 
+    #: It is not known whether the container is what is waited for.
+    _unsure = False
+
     # -- create -------------------------------------------------------------
 
     def validate(self) -> None:
         super().validate()
         props = self.properties
-        if (props[self.WAIT_FOR] == translate.HEALTHY
-                and props[self.HEALTHCHECK] is None):
+        for name, reason in translate.problems(props):
+            raise exception.StackValidationFailed(
+                message=f'Property {name}: {reason}')
+        if not (props[self.IMAGE] or props['image_ref']):
             raise exception.StackValidationFailed(message=_(
-                'wait_for: healthy needs the property healthcheck'))
-        names = constraints_of_ours.EnvironmentNameConstraint()
-        for name, value in (props[self.ENVIRONMENT] or {}).items():
-            if not names.validate(name, self.context):
-                raise exception.StackValidationFailed(
-                    message=f'environment: {name!r} is {names.message}')
-            if not isinstance(value, str | int | float | bool | None):
-                raise exception.StackValidationFailed(message=_(
-                    'environment: the value of %s is neither a string nor a '
-                    'number nor a boolean') % name)
-        for name in props[self.METADATA] or {}:
-            if translate.is_reserved(name):
-                raise exception.StackValidationFailed(message=_(
-                    'metadata: %s is written by the driver') % name)
+                'Property image: either this or image_ref is needed'))
+        if not props['image_ref'] and props['pull_policy']:
+            raise exception.StackValidationFailed(message=_(
+                'Property pull_policy: it is for image_ref'))
         size = len(translate.specification(props).encode())
         if size > translate.MAXIMUM_SIZE:
             raise exception.StackValidationFailed(message=_(
-                'command, environment and the like take %(size)d bytes; '
-                'Nova accepts %(most)d') % {
+                'Property files: with command, environment and the like it '
+                'takes %(size)d bytes; Nova accepts %(most)d') % {
                     'size': size, 'most': translate.MAXIMUM_SIZE})
 
     def handle_create(self) -> str:
+        arguments = self._create_arguments()
         created = None
         try:
-            created = self.client().servers.create(**self._create_arguments())
+            created = self.client().servers.create(**arguments)
         finally:
             # At once: a cancelled thread must not lose the id.
             if created is not None:
@@ -135,16 +130,18 @@ class Container(server.Server):
 
     def _create_arguments(self) -> dict[str, Any]:
         props = self.properties
+        specification = translate.specification(props)
         metadata = self.client_plugin().meta_serialize(
             props[self.METADATA] or {})
-        return {
+        arguments = {
             'name': self._server_name(),
-            'image': props[self.IMAGE],
+            'image': self._image(props),
             'flavor': props[self.FLAVOR],
             'key_name': props[self.KEY_NAME],
             'security_groups': props[self.SECURITY_GROUPS],
-            'userdata': translate.specification(props),
-            'meta': {**metadata, translate.RESOURCE_KEY: self.uuid},
+            'userdata': specification,
+            'meta': {**metadata, translate.RESOURCE_KEY: self.uuid,
+                     translate.SPEC_KEY: translate.digest(specification)},
             'scheduler_hints': self._scheduler_hints(
                 props[self.SCHEDULER_HINTS]),
             'nics': self._build_nics(
@@ -153,6 +150,25 @@ class Container(server.Server):
             'availability_zone': props[self.AVAILABILITY_ZONE],
             'config_drive': self._config_drive(),
         }
+        if props['hostname']:
+            arguments['hostname'] = props['hostname']
+        return arguments
+
+    def _image(self, props: Mapping[str, Any]) -> str:
+        """The id of the image that Nova is to be told."""
+        if props[self.IMAGE]:
+            return str(props[self.IMAGE])
+        name = CONF.nova_docker.placeholder_image
+        glance = self.client_plugin('glance')
+        try:
+            return str(glance.find_image_by_name_or_id(name))
+        except Exception as error:
+            if not glance.is_not_found(error):
+                raise
+            raise exception.Error(_(
+                'Property image_ref: the cloud has no image %s to stand for '
+                'references; name a placeholder with the property image')
+                % name) from error
 
     def check_create_complete(self, server_id: str) -> bool:
         found = self.client_plugin().fetch_server(server_id)
@@ -161,7 +177,7 @@ class Container(server.Server):
         if found.status == 'ERROR':
             self._raise_build_failure(found)
         if not self.client_plugin().check_container(
-                found, self.properties[self.WAIT_FOR]):
+                found, self.properties['wait_for']):
             return False
         if self.properties[self.TAGS]:
             self._update_server_tags(self.properties[self.TAGS])
@@ -178,59 +194,200 @@ class Container(server.Server):
 
     # -- update -------------------------------------------------------------
 
+    def needs_replace_with_prop_diff(self, changed_properties_set: set[str],
+                                     after_props: Any, before_props: Any
+                                     ) -> bool:
+        if super().needs_replace_with_prop_diff(
+                changed_properties_set, after_props, before_props):
+            return True
+        return (after_props.get('recreate_policy') == 'REPLACE'
+                and bool(changed_properties_set & set(self._REBUILDING)))
+
+    def needs_replace_failed(self) -> bool:
+        """A container that came about although Heat did not see it is kept."""
+        if not self.resource_id:
+            orphan = self._orphan()
+            if orphan is None:
+                return True
+            self.resource_id_set(orphan.id)
+        if super().needs_replace_failed():
+            return True
+        self._unsure = True
+        return False
+
+    def _needs_update(self, *args: Any, **kwargs: Any) -> bool:
+        # What is kept after a failure has to be waited for.
+        return super()._needs_update(*args, **kwargs) or self._unsure
+
+    def _orphan(self) -> Any:
+        """The server of a heat-engine that ended before it knew the id."""
+        found = self.client().servers.list(search_opts={
+            'name': f'^{self._server_name()}$'})
+        for one in found:
+            if (self.uuid and one.metadata.get(translate.RESOURCE_KEY)
+                    == self.uuid):
+                return one
+        return None
+
     def handle_update(self, json_snippet: Any, tmpl_diff: Any,
                       prop_diff: dict[str, Any]) -> list[Any]:
-        inherited = {name: value for name, value in prop_diff.items()
-                     if name not in (self.METADATA, self.IMAGE)}
+        ours = (self.METADATA, self.IMAGE, self.FLAVOR, self.SECURITY_GROUPS)
         updaters: list[Any] = super().handle_update(
-            json_snippet, tmpl_diff, inherited)
+            json_snippet, tmpl_diff, {name: value for name, value
+                                      in prop_diff.items()
+                                      if name not in ours})
         after = json_snippet.properties(self.properties_schema, self.context)
-        if self.METADATA in prop_diff:
-            plugin = self.client_plugin()
-            plugin.update_container_metadata(
-                plugin.get_server(self.resource_id),
-                after[self.METADATA] or {})
-        if any(name in prop_diff for name in self._REBUILDING):
+        if self.SECURITY_GROUPS in prop_diff:
+            self._update_security_groups(after[self.SECURITY_GROUPS])
+        if self.FLAVOR in prop_diff:
+            updaters += [self._progress('resize_container',
+                                        after[self.FLAVOR]),
+                         self._progress('verify_resize')]
+        rebuilt = (after['recreate_policy'] != 'IGNORE'
+                   and any(name in prop_diff for name in self._REBUILDING))
+        if rebuilt:
             updaters.append(self._rebuild(after))
+        if rebuilt or self.METADATA in prop_diff:
+            self._update_metadata(after, rebuilt)
         return updaters
+
+    def _progress(self, verb: str, *arguments: Any
+                  ) -> progress.ServerUpdateProgress:
+        return progress.ServerUpdateProgress(
+            self.resource_id, verb, handler_extra={'args': arguments},
+            checker_extra={'args': arguments})
 
     def _rebuild(self, after: Any) -> progress.ServerUpdateProgress:
         """One rebuild, however many properties have changed."""
+        hostname = {'hostname': after['hostname']} if after['hostname'] else {}
         return progress.ServerUpdateProgress(
             self.resource_id, 'rebuild_container',
-            handler_extra={'args': (after[self.IMAGE],
-                                    translate.specification(after))},
-            checker_extra={'args': (after[self.WAIT_FOR],)})
+            handler_extra={'args': (self._image(after),
+                                    translate.specification(after)),
+                           'kwargs': hostname},
+            checker_extra={'args': (after['wait_for'],)})
+
+    def _update_metadata(self, after: Any, rebuilt: bool) -> None:
+        plugin = self.client_plugin()
+        plugin.update_container_metadata(
+            plugin.get_server(self.resource_id),
+            after[self.METADATA] or {},
+            {translate.SPEC_KEY: translate.digest(
+                translate.specification(after))} if rebuilt else {})
+
+    def _update_security_groups(self, groups: list[str] | None) -> None:
+        """Those of Nova's own ports; others have groups of their own."""
+        neutron = self.client_plugin('neutron')
+        wanted = neutron.get_secgroup_uuids(groups or ['default'])
+        for interface in self.client().servers.get(
+                self.resource_id).interface_list():
+            neutron.client().update_port(interface.port_id, {
+                'port': {'security_groups': wanted}})
+
+    def check_update_complete(self, updaters: list[Any]) -> bool:
+        if not super().check_update_complete(updaters):
+            return False
+        return not self._unsure or self.check_create_complete(
+            self.resource_id)
+
+    def get_live_resource_data(self) -> Any:
+        found, data = super().get_live_resource_data()
+        flavor = data.get(self.FLAVOR) or {}
+        if 'id' not in flavor and 'original_name' in flavor:
+            # The property is an id by now; a name would be a difference.
+            flavor['id'] = self.client_plugin().find_flavor_by_name_or_id(
+                flavor['original_name'])
+        return found, data
 
     def parse_live_resource_data(self, resource_properties: Any,
                                  resource_data: Any) -> dict[str, Any]:
         live: dict[str, Any] = super().parse_live_resource_data(
             resource_properties, resource_data)
         live[self.METADATA] = translate.own_metadata(live[self.METADATA])
+        if not resource_properties.get(self.IMAGE):
+            # The server's is a placeholder that the template does not name.
+            del live[self.IMAGE]
         return live
 
     # -- what else is asked -------------------------------------------------
 
+    def handle_delete(self) -> Any:
+        if self.resource_id is None:
+            orphan = self._orphan()
+            if orphan is not None:
+                self.resource_id_set(orphan.id)
+        return super().handle_delete()
+
     def handle_check(self) -> None:
         found = self.client().servers.get(self.resource_id)
-        if (self.properties[self.WAIT_FOR] == translate.COMPLETED
-                and found.status == 'SHUTOFF'
-                and translate.exit_code(found.metadata) == 0):
+        if self._has_ended(found):
             return
         self._verify_check_conditions([{
             'attr': 'status', 'expected': 'ACTIVE',
             'current': self.client_plugin().get_status(found)}])
+        if (self.properties['wait_for'] == translate.HEALTHY
+                and found.metadata.get(translate.HEALTH) == 'unhealthy'):
+            raise exception.Error(_('The process is unhealthy'))
+
+    def _has_ended(self, found: Any) -> bool:
+        """The process has ended, as it was meant to."""
+        wait_for = self.properties['wait_for']
+        return found.status == 'SHUTOFF' and (
+            wait_for == translate.NONE
+            or (wait_for == translate.COMPLETED
+                and translate.exit_code(found.metadata) == 0))
+
+    def handle_suspend(self) -> Any:
+        # There is nothing to suspend of a job that is done.
+        if self.resource_id and self._has_ended(
+                self.client().servers.get(self.resource_id)):
+            return None
+        return super().handle_suspend()
+
+    def check_suspend_complete(self, server_id: str | None) -> bool:
+        return server_id is None or super().check_suspend_complete(server_id)
+
+    def handle_resume(self) -> Any:
+        if self.resource_id and self._has_ended(
+                self.client().servers.get(self.resource_id)):
+            return None
+        return super().handle_resume()
+
+    def check_resume_complete(self, server_id: str | None) -> bool:
+        return server_id is None or super().check_resume_complete(server_id)
+
+    def handle_restore(self, defn: Any, restore_data: Any) -> Any:
+        props = {name: translate.without_nothing(value) for name, value
+                 in self.properties.data.items() if value is not None}
+        props[self.IMAGE] = restore_data['resource_data'][
+            'snapshot_image_id']
+        # A snapshot is no placeholder, which alone a reference goes with.
+        for name in ('image_ref', 'pull_policy'):
+            props.pop(name, None)
+        return defn.freeze(properties=props)
 
     def _resolve_attribute(self, name: str) -> Any:
         if self.resource_id is None or name not in schemas.ATTRIBUTES:
             return super()._resolve_attribute(name)
-        if name == self.FIRST_IP:
+        if name == 'first_ip':
             return super()._resolve_attribute(self.FIRST_ADDRESS)
         with self.client_plugin().ignore_not_found:
             found = self.client().servers.get(self.resource_id)
-            return {
-                self.STATUS: lambda: found.status,
-                self.EXIT_CODE: lambda: translate.exit_code(found.metadata),
-                self.LOGS: lambda: self.client_plugin().logs(found),
-            }[name]()
+            return self._live_attribute(name, found)
         return None
+
+    def _live_attribute(self, name: str, found: Any) -> Any:
+        match name:
+            case 'status':
+                return found.status
+            case 'exit_code':
+                return translate.exit_code(found.metadata)
+            case 'logs':
+                return self.client_plugin().logs(found)
+            case 'logs_tail':
+                return self.client_plugin().logs(found, 5)
+            case 'started_at':
+                return getattr(found, 'OS-SRV-USG:launched_at', None)
+        return found.metadata.get({
+            'health': translate.HEALTH, 'spec_digest': translate.SPEC_KEY,
+            'image_digest': translate.IMAGE_DIGEST}[name])

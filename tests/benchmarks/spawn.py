@@ -134,7 +134,7 @@ class Bench:
                      else USER_DATA)
         return objects.Instance(
             uuid=str(uuid.uuid4()), hostname='web', task_state=None,
-            system_metadata={}, numa_topology=None,
+            metadata={}, system_metadata={}, numa_topology=None,
             user_data=user_data, vm_state='active', flavor=objects.Flavor(
                 memory_mb=64, vcpus=1, swap=0, ephemeral_gb=0, root_gb=1,
                 extra_specs={}))

@@ -131,7 +131,7 @@ class ContainerCase(unittest.TestCase):
         instance = objects.Instance(
             uuid=str(uuid.uuid4()), hostname='web', task_state=None,
             vm_state='active', host='functional',
-            system_metadata={}, numa_topology=None,
+            metadata={}, system_metadata={}, numa_topology=None,
             user_data=base64.b64encode(
                 f'#docker-config\n{user_data}'.encode()).decode(),
             flavor=objects.Flavor(

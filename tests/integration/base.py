@@ -202,3 +202,33 @@ class LabCase(unittest.TestCase):
             self.tenant.compute.delete_server(server.id)
         self.until(lambda: not list(
             self.tenant.compute.servers(details=False)), 'servers are gone')
+
+
+class StackCase(LabCase):
+    """Stacks of a tenant; the image busybox is there."""
+
+    def setUp(self):
+        super().setUp()
+        self.image()
+
+    def finish(self, stack_id, action, outcome='COMPLETE'):
+        def ended():
+            stack = self.tenant.orchestration.get_stack(stack_id)
+            if stack.status.startswith(action) and not stack.status.endswith(
+                    'IN_PROGRESS'):
+                return stack
+            return None
+        stack = self.until(ended, f'the stack is {action}_{outcome}')
+        self.assertEqual(f'{action}_{outcome}', stack.status,
+                         stack.status_reason)
+        return stack, {output['output_key']: output['output_value']
+                       for output in stack.outputs or ()}
+
+    def create_stack(self, template, **parameters):
+        return self.tenant.orchestration.create_stack(
+            name='test', template=template, parameters=parameters).id
+
+    def update_stack(self, stack_id, template, **parameters):
+        self.tenant.orchestration.update_stack(
+            stack_id, template=template, parameters=parameters)
+        return self.finish(stack_id, 'UPDATE')

@@ -49,28 +49,7 @@ outputs:
 LASTING = '[sh, -c, "trap exit TERM; echo $GREETING; sleep 600 & wait"]'
 
 
-class TestStacks(base.LabCase):
-
-    def setUp(self):
-        super().setUp()
-        self.image()
-
-    def finish(self, stack_id, action, outcome='COMPLETE'):
-        def ended():
-            stack = self.tenant.orchestration.get_stack(stack_id)
-            if stack.status.startswith(action) and not stack.status.endswith(
-                    'IN_PROGRESS'):
-                return stack
-            return None
-        stack = self.until(ended, f'the stack is {action}_{outcome}')
-        self.assertEqual(f'{action}_{outcome}', stack.status,
-                         stack.status_reason)
-        return stack, {output['output_key']: output['output_value']
-                       for output in stack.outputs or ()}
-
-    def create_stack(self, template):
-        return self.tenant.orchestration.create_stack(
-            name='test', template=template).id
+class TestStacks(base.StackCase):
 
     def test_create_update_check_delete(self):
         stack_id = self.create_stack(TEMPLATE % (LASTING, 'running'))

@@ -17,9 +17,11 @@ from unittest import mock
 
 from heat.common import exception
 from heat.common import template_format
+from heat.engine.clients import client_exception
 from heat.engine.clients.os import glance
 from heat.engine.clients.os import neutron
 from heat.engine.clients.os import nova
+from heat.engine import resource
 from heat.engine import resources
 from heat.engine import rsrc_defn
 from heat.engine import scheduler
@@ -31,6 +33,7 @@ from oslo_config import cfg
 
 from heat_plugins import clients
 from heat_plugins.resources import container
+from heat_plugins import schemas
 
 TEMPLATE = """
 heat_template_version: 2018-08-31
@@ -95,7 +98,11 @@ class TestContainer(common.HeatTestCase):
 
     def web(self, **properties):
         template = template_format.parse(TEMPLATE)
-        template['resources']['web']['properties'].update(properties)
+        found = template['resources']['web']['properties']
+        found.update(properties)
+        for name, value in properties.items():
+            if value is None:
+                del found[name]
         self.stack = utils.parse_stack(template)
         return self.stack['web']
 
@@ -132,6 +139,31 @@ class TestContainer(common.HeatTestCase):
     def test_more_than_nova_accepts(self):
         self.assertRefused('Nova accepts', environment={'A': 'x' * 60000})
 
+    def test_what_is_not_there(self):
+        self.assertRefused('image', image=None)
+        self.assertRefused('pull_policy', pull_policy='always')
+        self.assertRefused('Cinder', mounts=[
+            {'type': 'volume', 'target': '/data', 'volume': 'v'}])
+        self.assertRefused('size_mb is not for', mounts=[
+            {'type': 'ephemeral', 'target': '/data', 'size_mb': 3}])
+
+    def test_values_that_cannot_be(self):
+        for text, properties in (
+                ('interval', {'healthcheck': {'test': ['CMD', 'a'],
+                                              'interval': '3 days'}}),
+                ('expose', {'expose': ['http']}),
+                ('image_ref', {'image_ref': 'busybox'}),
+                ('dns', {'dns': ['resolver']}),
+                ('soft', {'ulimits': {'nofile': {'soft': 1}}}),
+                ('ulimits', {'ulimits': {'nofile': 'many'}}),
+                ('path', {'files': [{'path': 'etc', 'content': ''}]}),
+                ('target', {'mounts': [{'target': '/proc/x'}]}),
+                ('name', {'restart_policy': {'name': 'never'}}),
+                ('privileged', {'privileged': True}),
+                ('labels', {'labels': {'a': {}}})):
+            with self.subTest(text):
+                self.assertRefused(text, **properties)
+
     # -- create -------------------------------------------------------------
 
     def test_what_nova_is_asked_for(self):
@@ -143,8 +175,9 @@ class TestContainer(common.HeatTestCase):
         self.assertEqual(('img-1', 'flv-1'),
                          (asked['image'], asked['flavor']))
         self.assertTrue(asked['userdata'].startswith('#docker-config\n'))
-        self.assertEqual({'a': 'b', 'heat:resource_uuid': web.uuid},
-                         asked['meta'])
+        self.assertEqual({'a': 'b', 'heat:resource_uuid': web.uuid,
+                          'heat:spec_digest': mock.ANY}, asked['meta'])
+        self.assertNotIn('hostname', asked)
         self.update_server_tags.assert_called_once_with(web, ['t'])
 
     def test_a_build_that_nova_gave_up_is_not_repeated(self):
@@ -187,6 +220,68 @@ class TestContainer(common.HeatTestCase):
         self.assertIn('exit code 3', str(error))
         self.assertIn('last words', str(error))
 
+    def test_a_reference_goes_with_the_clouds_placeholder(self):
+        reference = 'registry.example.org/team/web:1'
+        self.created(image=None, image_ref=reference,
+                     hostname='web-1')
+        asked = self.servers.create.call_args.kwargs
+        self.assertEqual(('img-1', 'web-1'),
+                         (asked['image'], asked['hostname']))
+        self.assertIn(f'"image": "{reference}"', asked['userdata'])
+
+    def test_a_cloud_without_placeholder(self):
+        plugin = glance.GlanceClientPlugin
+        self.patchobject(plugin, 'find_image_by_name_or_id',
+                         side_effect=client_exception.EntityMatchNotFound(
+                             entity='image', args={'name': 'x'}))
+        error = self.assertRaises(
+            exception.ResourceFailure, self.run_task,
+            self.web(image=None, image_ref='localhost/web').create)
+        self.assertIn('registry-placeholder', str(error))
+        self.servers.create.assert_not_called()
+
+    # -- an engine that has ended meanwhile ---------------------------------
+
+    def test_what_it_made_is_found_again(self):
+        web = self.web()
+        web.state_set(web.CREATE, web.FAILED)
+        self.servers.list.return_value = [
+            mock.Mock(id='other', metadata={}), self.server]
+        self.server.metadata = {'heat:resource_uuid': web.uuid}
+        self.server.status = 'BUILD'
+        self.assertFalse(web.needs_replace_failed())
+        self.assertEqual(SERVER, web.resource_id)
+        # And waited for.
+        self.assertFalse(web.check_update_complete([]))
+        self.server.status = 'ACTIVE'
+        self.assertTrue(web.check_update_complete([]))
+
+    def test_what_goes_on_is_waited_for_although_nothing_changed(self):
+        web = self.created()
+        web.state_set(web.CREATE, web.FAILED)
+        waited = self.patchobject(web, 'check_create_complete',
+                                  side_effect=[False, True])
+        self.update(web)
+        self.assertEqual(2, waited.call_count)
+        self.assertEqual((web.UPDATE, web.COMPLETE), web.state)
+
+    def test_without_anything_made_it_is_made_anew(self):
+        web = self.web()
+        self.servers.list.return_value = [
+            mock.Mock(id='other', metadata={'heat:resource_uuid': 'x'})]
+        self.assertTrue(web.needs_replace_failed())
+        self.run_task(web.delete)
+        self.servers.delete.assert_not_called()
+
+    def test_what_nobody_knows_of_is_deleted_with_the_resource(self):
+        web = self.web()
+        web.state_set(web.CREATE, web.FAILED)
+        self.server.metadata = {'heat:resource_uuid': web.uuid}
+        self.servers.list.return_value = [self.server]
+        self.servers.get.side_effect = nova_exceptions.NotFound(404)
+        self.run_task(web.delete)
+        self.servers.delete.assert_called_once_with(SERVER)
+
     # -- update -------------------------------------------------------------
 
     def update(self, web, **properties):
@@ -202,6 +297,53 @@ class TestContainer(common.HeatTestCase):
         self.assertIn('"sleep"',
                       self.server.rebuild.call_args.kwargs['userdata'])
         self.assertEqual((web.UPDATE, web.COMPLETE), web.state)
+
+    def test_the_policies_of_a_change(self):
+        web = self.created(recreate_policy='IGNORE')
+        self.update(web, recreate_policy='IGNORE', command=['a'])
+        self.server.rebuild.assert_not_called()
+        web = self.created(recreate_policy='REPLACE')
+        self.assertRaises(resource.UpdateReplace, self.update, web,
+                          recreate_policy='REPLACE', command=['a'])
+
+    def test_a_new_flavor_is_a_resize(self):
+        web = self.created()
+        statuses = iter([('ACTIVE', 'resize_prep'), ('RESIZE', None),
+                         ('VERIFY_RESIZE', None), ('VERIFY_RESIZE', None),
+                         ('ACTIVE', None)])
+
+        def get(server_id):
+            self.server.status, task = next(statuses, ('ACTIVE', None))
+            setattr(self.server, 'OS-EXT-STS:task_state', task)
+            return self.server
+        self.server.resize.side_effect = lambda flavor: (
+            self.servers.get.configure_mock(side_effect=get))
+        self.patchobject(
+            nova.NovaClientPlugin, 'find_flavor_by_name_or_id',
+            side_effect=lambda name: {'c1.tiny': 'flv-1'}.get(name, 'flv-2'))
+        self.update(web, flavor='c1.small')
+        self.server.resize.assert_called_once_with('flv-2')
+        self.server.confirm_resize.assert_called_once_with()
+
+    def test_a_resize_that_nova_refuses(self):
+        web = self.created()
+        setattr(self.server, 'OS-EXT-STS:task_state', None)
+        error = self.assertRaises(
+            exception.Error, web.client_plugin().check_resize_container,
+            SERVER, 'flv-2')
+        self.assertIn('flavor_update_policy', str(error))
+
+    def test_security_groups_are_changed_live(self):
+        web = self.created()
+        self.patchobject(neutron.NeutronClientPlugin, 'get_secgroup_uuids',
+                         side_effect=lambda names: names)
+        client = self.patchobject(neutron.NeutronClientPlugin, 'client')
+        self.server.interface_list.return_value = [mock.Mock(port_id='p')]
+        for groups, wanted in ((['web'], ['web']), ([], ['default'])):
+            self.update(web, security_groups=groups)
+            client.return_value.update_port.assert_called_with(
+                'p', {'port': {'security_groups': wanted}})
+        self.server.rebuild.assert_not_called()
 
     def test_new_metadata_is_no_rebuild(self):
         web = self.created()
@@ -236,14 +378,52 @@ class TestContainer(common.HeatTestCase):
             self.run_task(getattr(web, act))
             self.assertEqual((act.upper(), web.COMPLETE), web.state)
 
+    def test_an_unhealthy_process_is_not_well(self):
+        web = self.created(healthcheck={'test': ['CMD', 'true']},
+                           wait_for='healthy')
+        self.server.metadata = {'docker:health': 'unhealthy'}
+        self.assertIn('unhealthy', str(self.assertRaises(
+            exception.ResourceFailure, self.run_task, web.check)))
+
+    def test_a_job_that_is_done_cannot_be_suspended_and_is_not(self):
+        self.server.status = 'SHUTOFF'
+        self.server.metadata = {'docker:exit_code': '0'}
+        web = self.created(wait_for='completed')
+        for act in ('suspend', 'resume'):
+            self.run_task(getattr(web, act))
+            self.assertEqual((act.upper(), web.COMPLETE), web.state)
+        self.server.suspend.assert_not_called()
+        self.server.resume.assert_not_called()
+
+    def test_a_snapshot_is_restored(self):
+        web = self.created(
+            command=['a'], healthcheck={'test': ['CMD', 'true']},
+            image_ref='localhost/web', restart_policy={'name': 'always'})
+        definition = web.handle_restore(web.t, {
+            'resource_data': {'snapshot_image_id': 'snap'}})
+        found = definition.properties(web.properties_schema, web.context)
+        found.validate(with_value=False)
+        self.assertEqual(('snap', None, ['a']), (
+            found['image'], found['image_ref'], found['command']))
+
+    def test_a_signal_is_no_business_of_a_container(self):
+        web = self.created()
+        self.assertRaises(Exception, web.signal, {})  # noqa: H202
+
     def test_attributes(self):
         web = self.created()
-        self.server.metadata = {'docker:exit_code': '4'}
+        self.server.metadata = {
+            'docker:exit_code': '4', 'docker:health': 'healthy',
+            'docker:image_digest': 'sha256:1', 'heat:spec_digest': '2'}
         self.server.get_console_output.return_value = 'said'
-        self.assertEqual(
-            ['ACTIVE', 4, 'said'],
-            [web._resolve_attribute(name)
-             for name in ('status', 'exit_code', 'logs')])
+        setattr(self.server, 'OS-SRV-USG:launched_at', 'then')
+        self.assertEqual({
+            'status': 'ACTIVE', 'exit_code': 4, 'logs': 'said',
+            'logs_tail': 'said', 'health': 'healthy',
+            'image_digest': 'sha256:1', 'spec_digest': '2',
+            'started_at': 'then'}, {
+                name: web._resolve_attribute(name)
+                for name in schemas.ATTRIBUTES if name != 'first_ip'})
         self.servers.get.side_effect = nova_exceptions.NotFound(404)
         self.assertIsNone(web._resolve_attribute('status'))
 
@@ -254,3 +434,6 @@ class TestContainer(common.HeatTestCase):
                 'metadata': {'a': 'b', 'docker:exit_code': '0'},
                 'flavor': {'id': 'flv-1'}, 'image': {'id': 'img-1'}}))
         self.assertEqual({'a': 'b'}, live['metadata'])
+        self.assertNotIn('image', web.parse_live_resource_data(
+            {}, (self.server, {'metadata': {}, 'flavor': {'id': 'flv-1'},
+                               'image': {'id': 'placeholder'}})))

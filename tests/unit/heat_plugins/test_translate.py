@@ -154,7 +154,7 @@ class TestResource(unittest.TestCase):
             self.assertTrue(schema[name].update_allowed, name)
         for name in container._HIDDEN:
             self.assertFalse(schema[name].implemented, name)
-        self.assertTrue(schema['image'].required)
+        self.assertTrue(schema['image'].update_allowed)
         self.assertEqual('RAW', schema['user_data_format'].default)
         self.assertLess(set(schemas.ATTRIBUTES),
                         set(container.Container.attributes_schema))
@@ -198,7 +198,9 @@ class TestClient(unittest.TestCase):
 
     def test_metadata(self):
         self.server.metadata = {'old': '1', 'docker:exit_code': '0'}
-        self.plugin.update_container_metadata(self.server, {'new': 2})
+        self.plugin.update_container_metadata(self.server, {'new': 2},
+                                              {'heat:x': 'y'})
         servers = self.plugin.client.return_value.servers
         servers.delete_meta.assert_called_once_with(self.server, ['old'])
-        servers.set_meta.assert_called_once_with(self.server, {'new': '2'})
+        servers.set_meta.assert_called_once_with(
+            self.server, {'new': '2', 'heat:x': 'y'})
