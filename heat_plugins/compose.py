@@ -30,6 +30,9 @@ STARTED, HEALTHY, COMPLETED = CONDITIONS = (
     'service_started', 'service_healthy', 'service_completed_successfully')
 
 MIB = 2 ** 20
+_LARGEST = 2 ** 31
+_MOST_REPLICAS = 1000
+_MOST_NODES = 50_000
 
 _UNITS = {'': 1, 'k': 2 ** 10, 'm': 2 ** 20, 'g': 2 ** 30, 't': 2 ** 40}
 _SIZE = re.compile(r'(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?', re.I)
@@ -204,6 +207,7 @@ class Reader:
         self.problems: list[Problem] = []
         self.secrets: dict[str, str] = {}
         self._escaped = escaped
+        self._nodes = 0
         self._document = self._plain(document, '')
 
     # -- the whole ----------------------------------------------------------
@@ -218,12 +222,11 @@ class Reader:
                              else 'is no key that is known')
         services = {name: self._service(name, self._mapping(
             service or {}, f'services.{name}')) for name, service
-            in self._mapping(document.get('services') or {},
-                             'services').items()}
+            in self._child(document, 'services').items()}
         if not services:
             self._refuse('services', 'there is none')
         networks = {name: self._network(name, network or {}) for name, network
-                    in (document.get('networks') or {}).items()}
+                    in self._child(document, 'networks').items()}
         for service in services.values():
             for attachment in service.attachments:
                 if attachment.network not in networks:
@@ -231,7 +234,7 @@ class Reader:
         self._check_dependencies(services)
         return Document(services, networks, {
             name: self._volume(name, volume or {}) for name, volume
-            in (document.get('volumes') or {}).items()}, self.secrets)
+            in self._child(document, 'volumes').items()}, self.secrets)
 
     def _check_dependencies(self, services: Mapping[str, Service]) -> None:
         for service in services.values():
@@ -266,6 +269,10 @@ class Reader:
 
     def _plain(self, value: Any, where: str) -> Any:
         """Without the escapes of a Compose file."""
+        self._nodes += 1
+        if self._nodes > _MOST_NODES:
+            # Parts that refer to each other can be more than they look.
+            raise Refused([Problem(where, 'the document is too large')])
         if isinstance(value, Mapping):
             return {str(key): self._plain(entry, f'{where}.{key}'.strip('.'))
                     for key, entry in value.items()}
@@ -284,6 +291,12 @@ class Reader:
             return value
         self._refuse(where, NORMALISE)
         return {}
+
+    def _child(self, parent: Mapping[str, Any], key: str, where: str = ''
+               ) -> Mapping[str, Any]:
+        """The mapping under a key, if there is one."""
+        return self._mapping(parent.get(key) or {},
+                             f'{where}.{key}'.strip('.'))
 
     def _list(self, value: Any, where: str) -> list[Any]:
         if value is None:
@@ -330,21 +343,24 @@ class Reader:
 
     def _number(self, value: Any, where: str) -> float:
         try:
-            return max(0.0, float(value))
-        except (TypeError, ValueError):
-            self._refuse(where, f'{value!r} is not a number')
-            return 0
+            found = float(value)
+            if 0 <= found <= _LARGEST:
+                return found
+        except (TypeError, ValueError, OverflowError):
+            pass
+        self._refuse(where, f'{value!r} is not a number that can be')
+        return 0
 
     # -- services -----------------------------------------------------------
 
     def _service(self, name: str, service: Mapping[str, Any]) -> Service:
         where = f'services.{name}'
         self._check_keys(service, where)
-        deploy = self._mapping(service.get('deploy') or {},
-                               f'{where}.deploy')
-        ours = self._mapping(service.get('x-nova') or {}, f'{where}.x-nova')
-        limits = (deploy.get('resources') or {}).get('limits') or {}
-        update = deploy.get('update_config') or {}
+        deploy = self._child(service, 'deploy', where)
+        ours = self._child(service, 'x-nova', where)
+        limits = self._child(self._child(deploy, 'resources', where),
+                             'limits', f'{where}.deploy.resources')
+        update = self._child(deploy, 'update_config', f'{where}.deploy')
         memory = limits.get('memory') or service.get('mem_limit')
         links = self._links(service, where)
         depends_on = self._depends_on(service, where)
@@ -371,7 +387,7 @@ class Reader:
                                 f'{where}.deploy.update_config.delay')
             if update.get('delay') else 0,
             start_first=update.get('order') == 'start-first',
-            one_per_host=(deploy.get('placement') or {}).get(
+            one_per_host=self._child(deploy, 'placement', where).get(
                 'max_replicas_per_node') == 1,
             builds=bool(service.get('build')))
 
@@ -382,7 +398,8 @@ class Reader:
                 continue
             self._refuse(f'{where}.{key}', REFUSED.get(
                 key, 'is no key of a service'))
-        for option in service.get('security_opt') or ():
+        for option in self._list(service.get('security_opt'),
+                                 f'{where}.security_opt'):
             if option not in ('no-new-privileges', 'no-new-privileges:true',
                               'no-new-privileges=true'):
                 self._refuse(f'{where}.security_opt', _GRANTED)
@@ -420,7 +437,8 @@ class Reader:
         if service.get('container_name'):
             found['name'] = str(service['container_name'])
         if service.get('extra_hosts'):
-            found['extra_hosts'] = self._hosts(service['extra_hosts'])
+            found['extra_hosts'] = self._hosts(
+                service['extra_hosts'], f'{where}.extra_hosts')
         for key, ours_too in (('shm_size', 'shm_size_mb'),
                               ('mem_reservation', 'mem_reservation_mb')):
             if service.get(key):
@@ -449,19 +467,24 @@ class Reader:
                 self._refuse(f'{where}.x-nova.{key}', 'is no key of x-nova')
         return found
 
-    def _hosts(self, value: Any) -> dict[str, str]:
+    def _hosts(self, value: Any, where: str) -> dict[str, str]:
         if isinstance(value, Mapping):
             return {str(name): str(address)
                     for name, address in value.items()}
-        return dict(re.split('[=:]', str(entry), maxsplit=1)
-                    for entry in value)
+        found = {}
+        for entry in self._list(value, where):
+            name, *address = re.split('[=:]', str(entry), maxsplit=1)
+            if not address:
+                self._refuse(where, f'{entry!r} is not name=address')
+            found[name] = ''.join(address)
+        return found
 
     def _restart(self, service: Mapping[str, Any],
                  deploy: Mapping[str, Any], where: str) -> dict[str, Any]:
-        policy = deploy.get('restart_policy') or {}
+        policy = self._child(deploy, 'restart_policy', f'{where}.deploy')
         if policy:
-            name = {'none': 'no', 'any': 'always'}.get(
-                policy.get('condition', 'any'), policy.get('condition'))
+            condition = str(policy.get('condition', 'any'))
+            name = {'none': 'no', 'any': 'always'}.get(condition, condition)
             retries = policy.get('max_attempts')
         else:
             name, _, retries = str(service.get('restart') or '').partition(
@@ -495,20 +518,19 @@ class Reader:
         if check.get('test'):
             test = check['test']
             found['test'] = (['CMD-SHELL', test] if isinstance(test, str)
-                             else list(test))
+                             else [str(word) for word in self._list(
+                                 test, f'{where}.test')])
         return {'healthcheck': found}
 
     def _logging(self, service: Mapping[str, Any], where: str
                  ) -> dict[str, Any]:
-        logging = service.get('logging')
-        if not logging:
-            return {}
+        logging = self._child(service, 'logging', where)
         where = f'{where}.logging'
         if logging.get('driver', 'json-file') not in ('json-file', 'local'):
             self._refuse(f'{where}.driver',
                          'the operator collects logs; use json-file')
         found = {}
-        for key, value in (logging.get('options') or {}).items():
+        for key, value in self._child(logging, 'options', where).items():
             if key == 'max-size':
                 found['max_size_mb'] = max(1, self._mebibytes(value, where))
             elif key == 'max-file':
@@ -534,7 +556,7 @@ class Reader:
         if deploy.get('endpoint_mode') not in (None, 'dnsrr'):
             self._refuse(f'{where}.endpoint_mode',
                          'use a load balancer for published ports')
-        placement = deploy.get('placement') or {}
+        placement = self._child(deploy, 'placement', where)
         for key in ('constraints', 'preferences'):
             if placement.get(key):
                 self._refuse(f'{where}.placement.{key}',
@@ -542,12 +564,16 @@ class Reader:
         if placement.get('max_replicas_per_node') not in (None, 1):
             self._refuse(f'{where}.placement.max_replicas_per_node',
                          'only 1 can be asked for')
-        if ((deploy.get('resources') or {}).get('reservations') or {}).get(
-                'devices'):
+        if self._child(self._child(deploy, 'resources', where),
+                       'reservations', f'{where}.resources').get('devices'):
             self._refuse(f'{where}.resources.reservations.devices', _GRANTED)
         replicas = deploy.get('replicas', service.get('scale', 1))
-        return int(self._number(1 if replicas is None else replicas,
-                                f'{where}.replicas'))
+        found = int(self._number(1 if replicas is None else replicas,
+                                 f'{where}.replicas'))
+        if found > _MOST_REPLICAS:
+            self._refuse(f'{where}.replicas',
+                         f'there can be {_MOST_REPLICAS}')
+        return found
 
     def _depends_on(self, service: Mapping[str, Any], where: str
                     ) -> dict[str, str]:
@@ -557,12 +583,13 @@ class Reader:
         found = {}
         for name, entry in self._mapping(value,
                                          f'{where}.depends_on').items():
-            condition = (entry or {}).get('condition', STARTED)
+            at = f'{where}.depends_on.{name}'
+            entry = self._mapping(entry or {}, at)
+            condition = entry.get('condition', STARTED)
             if condition not in CONDITIONS:
-                self._refuse(f'{where}.depends_on.{name}.condition',
-                             f'{condition!r} is none')
-            if (entry or {}).get('required', True) or name in (
-                    self._document.get('services') or {}):
+                self._refuse(f'{at}.condition', f'{condition!r} is none')
+            elif entry.get('required', True) or name in self._child(
+                    self._document, 'services'):
                 found[name] = condition
         return found
 
@@ -589,7 +616,9 @@ class Reader:
         if isinstance(value, list):
             value = dict.fromkeys(map(str, value))
         return tuple(sorted((
-            self._attachment(name, entry or {}, f'{where}.networks.{name}')
+            self._attachment(name, self._mapping(
+                entry or {}, f'{where}.networks.{name}'),
+                f'{where}.networks.{name}')
             for name, entry in self._mapping(
                 value, f'{where}.networks').items()),
             key=lambda attachment: -attachment.priority))
@@ -605,8 +634,10 @@ class Reader:
         return Attachment(
             name, tuple(str(entry[key]) for key in (
                 'ipv4_address', 'ipv6_address') if entry.get(key)),
-            tuple(map(str, entry.get('aliases') or ())),
-            int(entry.get('gw_priority') or entry.get('priority') or 0))
+            tuple(map(str, self._list(entry.get('aliases'),
+                                      f'{where}.aliases'))),
+            int(self._number(entry.get('gw_priority')
+                             or entry.get('priority') or 0, where)))
 
     def _network(self, name: str, network: Mapping[str, Any]) -> Network:
         where = f'networks.{name}'
@@ -623,7 +654,9 @@ class Reader:
             self._refuse(f'{where}.driver', 'Neutron networks only')
         if network.get('external'):
             return Network(name, external=str(network.get('name') or name))
-        pools = (network.get('ipam') or {}).get('config') or []
+        ipam = self._child(network, 'ipam', where)
+        pools = [self._mapping(pool, f'{where}.ipam.config') for pool
+                 in self._list(ipam.get('config'), f'{where}.ipam.config')]
         for pool in pools:
             for key in pool:
                 if key not in ('subnet', 'gateway'):
@@ -638,7 +671,7 @@ class Reader:
 
     def _ports(self, service: Mapping[str, Any], where: str
                ) -> Iterator[Port]:
-        for entry in service.get('expose') or ():
+        for entry in self._list(service.get('expose'), f'{where}.expose'):
             found = _PORT.fullmatch(str(entry))
             if not found:
                 self._refuse(f'{where}.expose', f'{entry!r} is not a port')
@@ -651,24 +684,25 @@ class Reader:
                 continue
             target = int(self._number(entry.get('target'), f'{where}.ports'))
             published = str(entry.get('published') or target)
+            protocol = str(entry.get('protocol') or 'tcp')
             if entry.get('host_ip') not in (None, '', '0.0.0.0', '::'):
                 # Nobody but the host, which is nobody's here.
-                yield Port(target, target, entry.get('protocol', 'tcp'))
-            elif not published.isdigit():
+                yield Port(target, target, protocol)
+            elif not (published.isdecimal() and published.isascii()):
                 self._refuse(f'{where}.ports', f'{published!r} is a choice; '
                              'say which port')
             else:
-                yield Port(target, target, entry.get('protocol', 'tcp'),
-                           int(published))
+                yield Port(target, target, protocol, int(published[:6]))
 
     # -- files and volumes --------------------------------------------------
 
     def _files(self, service: Mapping[str, Any], kind: str, where: str
                ) -> Iterator[dict[str, Any]]:
-        top = self._document.get(kind) or {}
+        top = self._child(self._document, kind)
         for entry in self._list(service.get(kind), f'{where}.{kind}'):
             if isinstance(entry, str):
                 entry = {'source': entry}
+            entry = self._mapping(entry, f'{where}.{kind}')
             source = str(entry.get('source') or '')
             target = str(entry.get('target') or source)
             if not target.startswith('/'):
@@ -689,7 +723,7 @@ class Reader:
                  top: Mapping[str, Any]) -> Any:
         if 'content' in entry:
             return str(entry['content'])
-        definition = top.get(source) or {}
+        definition = self._child(top, source, kind)
         if 'content' not in definition:
             self._refuse(f'{kind}.{source}', 'has no content; files and '
                          'variables of a machine are read by '
@@ -703,8 +737,9 @@ class Reader:
 
     def _mounts(self, service: Mapping[str, Any], where: str
                 ) -> Iterator[dict[str, Any]]:
-        tmpfs = service.get('tmpfs') or ()
-        for entry in [tmpfs] if isinstance(tmpfs, str) else tmpfs:
+        tmpfs = service.get('tmpfs')
+        for entry in [tmpfs] if isinstance(tmpfs, str) else self._list(
+                tmpfs, f'{where}.tmpfs'):
             target, _, options = str(entry).partition(':')
             mount: dict[str, Any] = {'type': 'tmpfs', 'target': target}
             for option in filter(None, options.split(',')):
@@ -719,13 +754,14 @@ class Reader:
             yield mount
         for entry in self._list(service.get('volumes'), f'{where}.volumes'):
             if isinstance(entry, Mapping) and not entry.get('source'):
+                target = str(entry.get('target') or '')
                 if entry.get('type') == 'tmpfs':
-                    size = (entry.get('tmpfs') or {}).get('size')
-                    yield {'type': 'tmpfs', 'target': entry['target'], **(
+                    size = self._child(entry, 'tmpfs', where).get('size')
+                    yield {'type': 'tmpfs', 'target': target, **(
                         {'size_mb': self._mebibytes(size, f'{where}.volumes')}
                         if size else {})}
                 elif entry.get('type') == 'volume':
-                    yield {'type': 'ephemeral', 'target': entry['target']}
+                    yield {'type': 'ephemeral', 'target': target}
 
     def _volumes(self, service: Mapping[str, Any], where: str
                  ) -> Iterator[Volume]:
@@ -741,18 +777,19 @@ class Reader:
                              'configs for small files, the image for larger '
                              'ones, a volume for what is written')
             elif kind == 'volume' and source:
-                yield Volume(source, str(entry['target']),
+                yield Volume(source, str(entry.get('target') or ''),
                              bool(entry.get('read_only')))
             elif kind not in ('volume', 'tmpfs'):
                 self._refuse(at, f'the type {kind} is not honoured')
 
     def _volume(self, name: str, volume: Mapping[str, Any]) -> int | str:
         where = f'volumes.{name}'
+        volume = self._mapping(volume, where)
         if volume.get('external'):
             return str(volume.get('name') or name)
         if volume.get('driver') not in (None, '', 'local', 'cinder'):
             self._refuse(f'{where}.driver', 'volumes are Cinder\'s')
-        options = volume.get('driver_opts') or {}
+        options = self._child(volume, 'driver_opts', where)
         for key in options:
             if key != 'size':
                 self._refuse(f'{where}.driver_opts.{key}',

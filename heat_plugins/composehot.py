@@ -160,7 +160,8 @@ def flavor_of(service: compose.Service, choices: Choices) -> str:
     """The smallest flavor that fits; empty if none does."""
     if service.flavor:
         return service.flavor
-    if not (service.cpus or service.memory_mb) and choices.flavor:
+    if choices.flavor and not (choices.flavors and (
+            service.cpus or service.memory_mb)):
         return choices.flavor
     fitting = [flavor for flavor in choices.flavors
                if flavor.memory_mb >= service.memory_mb
@@ -527,7 +528,7 @@ def _published(service: compose.Service, document: compose.Document,
     return {
         f'forward:{service.name}:{port.protocol}:{port.published}': {
             'type': 'OS::Neutron::FloatingIPPortForward', 'properties': {
-                'floatingip': {'get_resource': 'address:'},
+                'floating_ip': {'get_resource': 'address:'},
                 'internal_port': {'get_resource': inner},
                 'internal_ip_address': {'get_attr': [
                     inner, 'fixed_ips', 0, 'ip_address']},

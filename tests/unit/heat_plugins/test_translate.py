@@ -144,9 +144,13 @@ class TestConstraints(unittest.TestCase):
 class TestResource(unittest.TestCase):
 
     def test_heat_finds_it(self):
+        mapping = nova_docker.available_resource_mapping()
         self.assertEqual(
-            {'OS::NovaDocker::Container': container.Container},
-            nova_docker.available_resource_mapping())
+            {f'OS::NovaDocker::{name}'
+             for name in ('Container', 'ContainerGroup', 'Image')},
+            set(mapping))
+        self.assertIs(container.Container,
+                      mapping['OS::NovaDocker::Container'])
 
     def test_the_schema(self):
         schema = properties.schemata(container.Container.properties_schema)

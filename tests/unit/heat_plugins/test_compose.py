@@ -1,0 +1,374 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A Compose file in its normalised form, and the template that it means."""
+
+import json
+from pathlib import Path
+import subprocess
+import sys
+import unittest
+
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies
+
+from heat_plugins import compose
+from heat_plugins import composehot
+from heat_plugins import composetext
+
+FLAVORS = (composehot.Flavor('large', 4, 4096),
+           composehot.Flavor('tiny', 1, 64),
+           composehot.Flavor('small', 1, 256))
+CHOICES = composehot.Choices(flavors=FLAVORS)
+
+
+def service(**keys):
+    return {'services': {'web': {'image': 'web', **keys}}}
+
+
+def web(escaped=True, **keys):
+    return compose.read(service(**keys), escaped).services['web']
+
+
+def template(document, **choices):
+    return composehot.template(
+        compose.read(document),
+        composehot.Choices(flavors=FLAVORS, **choices))
+
+
+class ComposeCase(unittest.TestCase):
+
+    def assertRefused(self, where, document, **choices):
+        with self.assertRaises(compose.Refused) as caught:
+            template(document, **choices)
+        self.assertIn(where, [problem.where for problem
+                              in caught.exception.problems],
+                      caught.exception)
+
+
+class TestPurity(unittest.TestCase):
+
+    def test_reading_needs_nothing_of_heat(self):
+        code = ('import sys, heat_plugins.composehot, '
+                'heat_plugins.composetext; print([name for name '
+                'in sys.modules if name.split(".")[0] in '
+                '("heat", "nova", "docker", "oslo_config")])')
+        self.assertEqual('[]', subprocess.run(
+            [sys.executable, '-c', code], capture_output=True, text=True,
+            check=True, cwd=Path(compose.__file__).parents[1]
+        ).stdout.strip())
+
+
+class TestRead(ComposeCase):
+
+    def test_what_a_service_says_about_its_process(self):
+        found = web(
+            command='a "b c"', entrypoint=['x'], user=1000, working_dir='/w',
+            environment=['A=1', 'B=x=y', 'UNSET'], labels=['a=b'],
+            restart='on-failure:3', shm_size='64000000', tmpfs='/run:size=4m',
+            healthcheck={'test': 'true', 'interval': '5s'},
+            extra_hosts=['a=192.0.2.1', 'b:192.0.2.2'],
+            ulimits={'nofile': {'soft': 1, 'hard': 2},
+                     'nproc': {'single': 3}},
+            logging={'options': {'max-size': '10m', 'max-file': '3'}},
+            mem_reservation='64m', cap_drop=['ALL'], group_add=['a', 1],
+            stop_grace_period='1m30s', init=True, expose=['80'],
+            configs=[{'target': '/x', 'content': 'y', 'mode': '0400',
+                      'uid': '5'}])
+        self.assertEqual({
+            'command': ['a', 'b c'], 'entrypoint': ['x'], 'user': '1000',
+            'working_dir': '/w', 'environment': {'A': '1', 'B': 'x=y'},
+            'labels': {'a': 'b'}, 'shm_size_mb': 62,
+            'restart_policy': {'name': 'on-failure', 'max_retries': 3},
+            'mounts': [{'type': 'tmpfs', 'target': '/run', 'size_mb': 4}],
+            'healthcheck': {'test': ['CMD-SHELL', 'true'],
+                            'interval': '5s'},
+            'extra_hosts': {'a': '192.0.2.1', 'b': '192.0.2.2'},
+            'ulimits': {'nofile': {'soft': 1, 'hard': 2}, 'nproc': 3},
+            'log_options': {'max_size_mb': 10, 'max_files': 3},
+            'mem_reservation_mb': 64, 'cap_drop': ['ALL'],
+            'group_add': ['a', '1'], 'stop_grace_period': '1m30s',
+            'init': True, 'expose': ['80'],
+            'files': [{'path': '/x', 'content': 'y', 'mode': '0400',
+                       'uid': 5}]}, dict(found.properties))
+
+    def test_dollars(self):
+        self.assertEqual(['$x'], web(command=['$$x']).properties['command'])
+        self.assertEqual(['$$x', '$y'], web(
+            escaped=False, command=['$$x', '$y']).properties['command'])
+        for text in ('$HOME', '${HOME}', 'a$b'):
+            self.assertRefused('services.web.command',
+                               service(command=[text]))
+
+    def test_keys_by_their_name(self):
+        for key, value in (('privileged', True), ('pid', 'host'),
+                           ('devices', ['/dev/kvm']), ('env_file', ['x']),
+                           ('extends', {'service': 'a'}), ('runtime', 'x'),
+                           ('prvileged', True), ('userns_mode', 'host'),
+                           ('security_opt', ['seccomp:unconfined'])):
+            self.assertRefused(f'services.web.{key}',
+                               service(**{key: value}))
+        # What is off asks for nothing.
+        web(privileged=False, devices=[], pid='')
+
+    def test_what_only_a_machine_has(self):
+        self.assertRefused('include', {**service(), 'include': ['x']})
+        self.assertRefused('configs.c', {
+            **service(configs=[{'source': 'c'}]),
+            'configs': {'c': {'file': '/etc/shadow'}}})
+        self.assertRefused('secrets.s', {
+            **service(secrets=['s']),
+            'secrets': {'s': {'environment': 'HOME'}}})
+        for kind in ('bind', 'npipe', 'image'):
+            self.assertRefused('services.web.volumes./x', service(volumes=[
+                {'type': kind, 'source': '/etc', 'target': '/x'}]))
+
+    def test_forms_that_are_not_normalised(self):
+        for key, value in (('ports', ['80:80']), ('volumes', ['/a:/b'])):
+            self.assertRefused(f'services.web.{key}',
+                               service(**{key: value}))
+        self.assertRefused('services.web', {'services': {'web': 'x'}})
+        self.assertRefused('services', {'services': {}})
+
+    def test_circles_and_strangers(self):
+        self.assertRefused('services.a.depends_on', {'services': {
+            'a': {'image': 'a', 'depends_on': ['b']},
+            'b': {'image': 'b', 'depends_on': ['a']}}})
+        self.assertRefused('services.web.depends_on.db',
+                           service(depends_on=['db']))
+        self.assertRefused('services.web.depends_on.db', {'services': {
+            'db': {'image': 'db'}, 'web': {'image': 'w', 'depends_on': {
+                'db': {'condition': 'service_healthy'}}}}})
+        # One that is not required and not there.
+        web(depends_on={'db': {'condition': 'service_started',
+                               'required': False}})
+
+    def test_texts(self):
+        for text in ('[1', '- a', 'a: &x 1\nb: *x', 'x' * 2 ** 21, '!!int a',
+                     '[' * 2000):
+            with self.assertRaises(compose.Refused):
+                composetext.load(text)
+        self.assertEqual({'services': {}}, composetext.load('services: {}'))
+
+    def test_warnings_in_place_of_refusals(self):
+        found = compose.read(service(privileged=True, init=True),
+                             ignore=True)
+        self.assertEqual(['services.web.privileged'],
+                         [problem.where for problem in found.warnings])
+        self.assertEqual({'init': True},
+                         dict(found.services['web'].properties))
+
+    @settings(max_examples=300, deadline=None)
+    @given(strategies.recursive(
+        strategies.none() | strategies.booleans() | strategies.integers()
+        | strategies.text(max_size=8), lambda inner: strategies.lists(
+            inner, max_size=3) | strategies.dictionaries(
+                strategies.sampled_from([
+                    'services', 'web', 'image', 'deploy', 'ports', 'target',
+                    'healthcheck', 'networks', 'volumes', 'depends_on', 'db',
+                    'ulimits', 'resources', 'limits', 'configs', 'x-nova',
+                    'update_config', 'placement', 'logging', 'ipam']),
+                inner, max_size=4), max_leaves=20))
+    def test_anything_is_read_or_refused(self, value):
+        try:
+            composehot.template(compose.read(
+                {'services': {'web': value}, 'networks': value}), CHOICES)
+        except compose.Refused as error:
+            self.assertTrue(error.problems)
+
+
+class TestTemplate(ComposeCase):
+
+    def test_equal_documents_give_equal_templates(self):
+        document = {'services': {
+            'web': {'image': 'w', 'depends_on': ['db']},
+            'db': {'image': 'd', 'expose': ['1']}}}
+        self.assertEqual(json.dumps(template(document)),
+                         json.dumps(template(document)))
+
+    def test_the_smallest_flavor_that_fits(self):
+        for keys, expected in (
+                ({}, 'tiny'), ({'mem_limit': '65m'}, 'small'),
+                ({'cpus': 1.5}, 'large'), ({'mem_limit': '256m'}, 'small'),
+                ({'x-nova': {'flavor': 'mine'}}, 'mine'),
+                ({'deploy': {'resources': {'limits': {
+                    'memory': '300m', 'cpus': '0.1'}}}}, 'large')):
+            self.assertEqual(expected, template(service(**keys))[
+                'resources']['web']['properties']['flavor'])
+        self.assertRefused('services.web.deploy.resources',
+                           service(mem_limit='1t'))
+
+    def test_what_is_waited_for(self):
+        found = template({'services': {
+            'job': {'image': 'j'},
+            'db': {'image': 'd', 'healthcheck': {'test': ['CMD', 'a']}},
+            'web': {'image': 'w', 'depends_on': {
+                'job': {'condition': 'service_completed_successfully'},
+                'db': {'condition': 'service_healthy'}}},
+            'other': {'image': 'o', 'depends_on': ['db']}}})['resources']
+        self.assertEqual(
+            ['completed', 'healthy', None], [
+                found[name]['properties'].get('wait_for')
+                for name in ('job', 'db', 'web')])
+        self.assertLess({'job', 'db'}, set(found['web']['depends_on']))
+
+    def rules(self, document, **choices):
+        return {name for name, one in template(
+            document, **choices)['resources'].items()
+            if one['type'] == 'OS::Neutron::SecurityGroupRule'}
+
+    def test_who_may_talk_to_whom(self):
+        """Exactly what the document implies, and nothing else."""
+        document = {'services': {
+            'web': {'image': 'w', 'depends_on': ['api'], 'ports': [
+                {'target': 80, 'published': '80', 'protocol': 'tcp'}],
+                'networks': {'front': None}},
+            'api': {'image': 'a', 'networks': {'front': None, 'back': None},
+                    'depends_on': {'migrate': {
+                        'condition': 'service_completed_successfully'}}},
+            'migrate': {'image': 'm', 'networks': {'back': None}},
+            'db': {'image': 'd', 'expose': ['5432', '53/udp'],
+                   'networks': {'back': None}},
+            'lone': {'image': 'l', 'network_mode': 'none'}}}
+        self.assertEqual({
+            'rule:web:members:front:tcp:80-80', 'rule:web:world:tcp:80-80',
+            'rule:api:web:all', 'rule:db:members:back:tcp:5432-5432',
+            'rule:db:members:back:udp:53-53'}, self.rules(document))
+
+    def test_published_ports(self):
+        def document(published, **more):
+            return service(ports=[{'target': 80, 'published': published,
+                                   'protocol': 'tcp'}], **more)
+        found = template(document('80'), public_network='public')
+        self.assertEqual({'get_resource': 'port:web:default'}, found[
+            'resources']['address:web']['properties']['port_id'])
+        self.assertEqual({'web': {'get_attr': [
+            'address:web', 'floating_ip_address']}},
+            found['outputs']['published']['value'])
+        self.assertRefused('services.web.ports', document('8080'),
+                           public_network='public')
+        self.assertRefused('services.web.ports', document(
+            '80', scale=2), public_network='public')
+        found = template(document('8080'), public_network='public',
+                         publish='port_forwarding')['resources']
+        self.assertEqual(8080, found['forward:web:tcp:8080']['properties'][
+            'external_port'])
+        found = template(document('8080', scale=2), publish='load_balancer',
+                         public_network='public')['resources']
+        self.assertEqual({'get_attr': ['web', 'resource.1.first_ip']}, found[
+            'member:web:tcp:8080:1']['properties']['address'])
+        # On nothing but its own network.
+        self.assertNotIn('address:web', template(document('8080'))[
+            'resources'])
+
+    def test_names_that_neutron_does_not_know(self):
+        document = {'services': {
+            'my_db': {'image': 'd', 'container_name': 'main', 'networks': {
+                'default': {'aliases': ['database']}}},
+            'web': {'image': 'w', 'links': ['my_db:sql'],
+                    'networks': {'default': None}}}}
+        properties = template(document)['resources']['web']['properties']
+        self.assertEqual({'my_db', 'main', 'database', 'sql'},
+                         set(properties['extra_hosts']))
+        document['services']['db'] = document['services'].pop('my_db')
+        document['services']['web']['links'] = ['db']
+        for resolution, expected in (
+                ('dns', {'main', 'database'}),
+                ('hosts', {'main', 'database', 'db'})):
+            self.assertEqual(expected, set(template(
+                document, resolution=resolution)['resources']['web'][
+                    'properties']['extra_hosts']))
+
+    def test_replicas(self):
+        found = template(service(
+            ports=[{'target': 80, 'published': '80'}],
+            deploy={'replicas': 4, 'update_config': {
+                'parallelism': 2, 'delay': '1m'}}))['resources']
+        self.assertEqual({'rolling_update': {
+            'max_batch_size': 2, 'min_in_service': 2, 'pause_time': 60}},
+            found['web']['update_policy'])
+        self.assertEqual(4, found['web']['properties']['count'])
+        self.assertEqual(['soft-anti-affinity'], found['placement:web'][
+            'properties']['policies'])
+        # Another number changes nothing but the number.
+        more = template(service(
+            ports=[{'target': 80, 'published': '80'}],
+            deploy={'replicas': 5, 'update_config': {
+                'parallelism': 2, 'delay': '1m'}}))['resources']
+        self.assertEqual(
+            {name: one for name, one in found.items() if name != 'web'},
+            {name: one for name, one in more.items() if name != 'web'})
+
+    def test_a_changed_service_changes_its_own_resources(self):
+        def resources(command):
+            return template({'services': {
+                'db': {'image': 'd', 'expose': ['1']},
+                'web': {'image': 'w', 'depends_on': ['db'],
+                        'command': [command]}}})['resources']
+        before, after = resources('a'), resources('b')
+        self.assertEqual({'web'}, {name for name in before
+                                   if before[name] != after[name]})
+
+    def test_volumes(self):
+        document = {**service(volumes=[
+            {'type': 'volume', 'source': 'data', 'target': '/data'}]),
+            'volumes': {'data': {'driver_opts': {'size': '3g'}}}}
+        self.assertRefused('services.web.volumes./data', document)
+        self.assertEqual([{'type': 'ephemeral', 'target': '/data'}], template(
+            document, volumes='ephemeral')['resources']['web']['properties'][
+                'mounts'])
+        found = template(document, volumes='cinder')['resources']
+        self.assertEqual(3, found['volume:data']['properties']['size'])
+        self.assertEqual({'get_resource': 'volume:data'}, found['web'][
+            'properties']['mounts'][0]['volume'])
+
+    def test_networks(self):
+        found = template({**service(networks={
+            'lan': {'ipv4_address': '10.9.0.5'}, 'shared': None,
+            'inner': None}), 'networks': {
+                'lan': {'ipam': {'config': [{'subnet': '10.9.0.0/24',
+                                             'gateway': '10.9.0.1'}]}},
+                'shared': {'external': True, 'name': 'there'},
+                'inner': {'internal': True}}})['resources']
+        self.assertEqual(
+            [{'network': {'get_resource': 'network:lan'},
+              'fixed_ip': '10.9.0.5'}, {'network': 'there'},
+             {'network': {'get_resource': 'network:inner'}}],
+            found['web']['properties']['networks'])
+        self.assertNotIn('network:shared', found)
+        # No way out of it, but a router for Neutron's DNS.
+        self.assertNotIn('properties', found['router:inner'])
+        self.assertRefused('networks.n.driver', {
+            **service(), 'networks': {'n': {'driver': 'macvlan'}}})
+
+    def test_secrets_are_not_in_the_template(self):
+        document = {**service(secrets=['pw']),
+                    'secrets': {'pw': {'content': 'hush'}}}
+        found = template(document)
+        self.assertNotIn('hush', json.dumps(found))
+        self.assertTrue(found['parameters']['secret_pw']['hidden'])
+        self.assertEqual({'secret_pw': 'hush'},
+                         compose.read(document).secrets)
+
+    def test_images(self):
+        for image, expected in (
+                ('nginx:1', {'image': 'nginx:1'}),
+                ('prom/alert:1', {'image': 'prom/alert:1'}),
+                ('registry.example.org/a:1',
+                 {'image_ref': 'registry.example.org/a:1'}),
+                ('localhost:5000/a', {'image_ref': 'localhost:5000/a'})):
+            self.assertEqual(expected, composehot._image(
+                compose.Service('web', {}, image=image), CHOICES))
+        self.assertRefused('services.web.image', {'services': {'web': {}}})
+        self.assertRefused('services.web.build', {'services': {'web': {
+            'build': {'context': '.'}}}})
