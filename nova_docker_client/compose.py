@@ -37,7 +37,7 @@ from heat_plugins import composehot
 from nova_docker_client import composefiles
 from nova_docker_client import sources
 
-_DIGEST_PROPERTY = 'docker_built_digest'
+_DIGEST_PROPERTY = 'built_image_digest'
 _POLL = 1.0
 
 
