@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from oslo_config import cfg
 
+from heat_plugins import enginesconf
+
 GROUP = cfg.OptGroup(
     'nova_docker', title='Containers as servers of Nova',
     help='Options of heat-engine for the resources ``OS::NovaDocker::*``.')
@@ -45,4 +47,4 @@ def register(conf: cfg.ConfigOpts) -> None:
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
     """What the sample configuration is made of."""
-    return [(GROUP, OPTIONS)]
+    return [(GROUP, OPTIONS), *enginesconf.list_opts()]

@@ -303,6 +303,8 @@ def _heat(layout: Layout) -> File:
         },
         'database': {'connection': layout.database('heat')},
         'oslo_concurrency': _lock(layout, 'heat'),
+        'docker_container': {'enabled': 'true', 'endpoints': 'local'},
+        'docker_endpoint_local': {'url': layout.hosts[0].endpoint},
         'paste_deploy': {
             'api_paste_config': layout.venv / 'etc/heat/api-paste.ini'},
         'keystone_authtoken': _token(layout, 'heat'),

@@ -83,6 +83,8 @@ SUITES = (
     Suite('docs', command=('sphinx-build', '-W', '-q', '-b', 'html',
                            'doc/source', 'doc/build/html')),
     Suite('functional', 'tests/functional', needs_lab=True, workers=1),
+    Suite('functional-heat', 'tests/functional_heat', needs_lab=True,
+          workers=1),
     Suite('api', 'tests/api', needs_lab=True),
     Suite('integration', 'tests/integration', needs_lab=True, workers=1),
     Suite('metadata', 'tests/metadata', needs_lab=True, workers=1),

@@ -16,6 +16,7 @@ import json
 import signal
 
 from lab import cloud
+from lab import container_images
 from tests.integration import base
 
 TEMPLATE = """
@@ -190,3 +191,49 @@ class TestContainer(base.StackCase):
         server, = self.tenant.compute.servers()
         self.assertEqual((server.id, 'SHUTOFF'),
                          (outputs['id'], server.status))
+
+
+OLD = """
+heat_template_version: 2021-04-16
+resources:
+  c:
+    type: DockerInc::Docker::Container
+    properties:
+      {docker_endpoint: %s, image: "busybox:lab", network_mode: none,
+       cmd: [sh, -c, "trap exit TERM; echo old; sleep 600 & wait"]}
+outputs:
+  id: {value: {get_resource: c}}
+  logs: {value: {get_attr: [c, logs]}}
+"""
+
+
+class TestOldTemplates(base.LabCase):
+
+    def test_they_are_for_administrators(self):
+        self.engine.load_image(container_images.busybox())
+        with self.assertRaisesRegex(Exception, 'orbidden|not authorized'):
+            self.tenant.orchestration.create_stack(
+                name='old', template=OLD % 'local')
+        with self.assertRaisesRegex(Exception, 'docker_endpoint'):
+            self.admin.orchestration.create_stack(
+                name='old', template=OLD % 'unix:///var/run/docker.sock')
+        heat = self.admin.orchestration
+        stack = heat.create_stack(name='old', template=OLD % 'local')
+        self.addCleanup(lambda: heat.delete_stack(stack.id,
+                                                  ignore_missing=True))
+        found = self.until(lambda: self.ended(stack.id), 'it is created', 40)
+        self.assertEqual('CREATE_COMPLETE', found.status,
+                         found.status_reason)
+        outputs = {one['output_key']: one['output_value']
+                   for one in found.outputs}
+        self.assertEqual('old', outputs['logs'].strip())
+        self.assertTrue(self.engine.inspect_container(outputs['id'])[
+            'State']['Running'])
+        heat.delete_stack(stack.id)
+        self.until(lambda: not list(heat.stacks()), 'it is gone', 40)
+        self.assertEqual([], self.engine.containers(all=True, filters={
+            'id': outputs['id']}))
+
+    def ended(self, stack_id):
+        found = self.admin.orchestration.get_stack(stack_id)
+        return None if found.status.endswith('IN_PROGRESS') else found

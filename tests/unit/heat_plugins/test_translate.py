@@ -51,8 +51,10 @@ class TestLayering(unittest.TestCase):
         self.assertGreater(len(modules), 6)
         for path in modules:
             packages = {name.split('.')[0] for name in self.imports(path)}
-            self.assertFalse(packages & {'nova_docker_driver', 'nova',
-                                         'docker'}, path)
+            self.assertFalse(packages & {'nova_docker_driver', 'nova'}, path)
+            # One module alone talks to Engines, for old templates.
+            self.assertEqual(path.name == 'engines.py', 'docker' in packages,
+                             path)
 
     def test_translation_is_pure(self):
         packages = {name.split('.')[0] for name in self.imports(
