@@ -113,16 +113,16 @@ class ContainerGroup(stack_resource.StackResource):
             type=attributes.Schema.LIST),
     }
 
-    def validate(self) -> None:
+    def child_template(self) -> dict[str, Any]:
+        """The template that the description means.
+
+        :raises StackValidationFailed: naming what cannot be honoured
+        """
         props = self.properties
         if bool(props['services']) == bool(props['compose']):
             raise exception.StackValidationFailed(message=_(
                 'Property services: either this or compose is needed'))
-        super().validate()
-
-    def child_template(self) -> dict[str, Any]:
-        """The template that the description means."""
-        which = 'compose' if self.properties['compose'] else 'services'
+        which = 'compose' if props['compose'] else 'services'
         try:
             return composehot.template(self._document(), self._choices())
         except compose.Refused as error:
