@@ -48,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
                     help='compute hosts, each with a network of its own')
     up.add_argument('--metadata', action='store_true',
                     help='also what answers at 169.254.169.254')
+    up.add_argument('--vms', action='store_true',
+                    help='also a host for virtual machines, which are '
+                         'doubles')
     up.set_defaults(verb=_up)
 
     down = verbs.add_parser('down', help='end the processes of the lab')
@@ -82,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(lab: cloud.Cloud, options: argparse.Namespace) -> None:
     began = time.monotonic()
-    lab.up(fresh=options.fresh, metadata=options.metadata)
+    lab.up(fresh=options.fresh, metadata=options.metadata,
+           virtual_machines=options.vms)
     print(f'The lab is up ({time.monotonic() - began:.1f} s). A client: '
           'eval "$(tools/lab env demo)"', file=sys.stderr)
 

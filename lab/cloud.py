@@ -63,10 +63,12 @@ class Cloud:
 
     # -- the verbs ----------------------------------------------------------
 
-    def up(self, fresh: bool = False, metadata: bool = False) -> None:
+    def up(self, fresh: bool = False, metadata: bool = False,
+           virtual_machines: bool = False) -> None:
         """Every service runs and answers afterwards. Idempotent.
 
         :param metadata: also those that answer at 169.254.169.254
+        :param virtual_machines: also a host of Nova's driver for tests
         """
         self._stop_another_checkouts()
         if fresh:
@@ -85,6 +87,8 @@ class Cloud:
         self._finish()
         if metadata:
             self.start_metadata()
+        if virtual_machines:
+            self.start_virtual_machines()
 
     def start_metadata(self) -> None:
         """Servers are told about themselves at 169.254.169.254."""
@@ -95,6 +99,17 @@ class Cloud:
         self.processes.stop([service.name for service
                              in services.metadata(self.layout)])
         self._remove_namespaces()
+
+    def start_virtual_machines(self) -> None:
+        """There is a host beside those of containers."""
+        (self.layout.state / 'vm' / 'instances').mkdir(parents=True,
+                                                       exist_ok=True)
+        self._start(services.virtual_machines(self.layout))
+
+    def stop_virtual_machines(self) -> None:
+        """As before ``start_virtual_machines``."""
+        self.processes.stop([service.name for service
+                             in services.virtual_machines(self.layout)])
 
     def down(self) -> list[str]:
         """Ends the lab's own processes; answers their services' names."""

@@ -60,6 +60,7 @@ def files(layout: Layout) -> dict[str, str]:
         'nova/nova-db.conf': _nova_databases(layout),
         'heat/heat.conf': _heat(layout),
     }
+    contents['nova-vm/compute.conf'] = _virtual_machines(layout)
     for host in layout.hosts:
         contents[f'nova-{host.name}/compute.conf'] = _compute(layout, host)
         contents[f'neutron-{host.name}/metadata.ini'] = _metadata_agent(
@@ -280,6 +281,19 @@ def _compute(layout: Layout, host: lab_layout.Host) -> File:
         # The proxy cannot reach other hosts than the first.
         **({'serial_console': {'enabled': 'false'}} if host.number > 1
            else {}),
+    }
+
+
+def _virtual_machines(layout: Layout) -> File:
+    """A host beside those of containers; its machines are Nova's doubles."""
+    return {
+        'DEFAULT': {
+            # The one that keeps who it is, so that it can be restarted.
+            'compute_driver': 'fake.FakeDriverWithoutFakeNodes',
+            'host': layout.vm_host,
+            'state_path': layout.state / 'vm',
+        },
+        'oslo_concurrency': _lock(layout, 'vm'),
     }
 
 

@@ -103,6 +103,11 @@ class Layout:
         return f'lab{self.base_port}-c{number}'
 
     @property
+    def vm_host(self) -> str:
+        """What Nova calls the host for virtual machines that are not."""
+        return f'lab{self.base_port}-vm'
+
+    @property
     def forwarded(self) -> tuple[int, ...]:
         """The ports that other hosts reach the controller at."""
         return tuple(self.port(name) for name in (

@@ -153,7 +153,7 @@ def _schema_commands(layout: Layout) -> list[list[list[str]]]:
              'db_sync')], [
         tool('python', layout.source / 'lab/seed_nova.py',
              f'{etc}/nova/nova.conf,{etc}/nova/nova-db.conf',
-             *map(layout.nova_name, _HOSTS))]]
+             *map(layout.nova_name, _HOSTS), layout.vm_host)]]
 
 
 def connect(layout: Layout, user: str = 'admin') -> connection.Connection:

@@ -78,6 +78,15 @@ def metadata(layout: Layout) -> list[Service]:
             *(_metadata_agent(layout, host) for host in layout.hosts)]
 
 
+def virtual_machines(layout: Layout) -> list[Service]:
+    """A host for virtual machines; not of those that always run."""
+    return [_worker(
+        layout, 'nova-compute-vm', _nova_command(
+            layout, 'nova-compute', 'nova/nova.conf', 'nova-vm/compute.conf'),
+        ('nova-conductor', 'placement', 'keystone', 'neutron-api'),
+        'Join ServiceGroup membership')]
+
+
 def _python_environment(layout: Layout) -> dict[str, str]:
     etc = layout.etc
     nova_files = (layout.venv / 'etc/nova/api-paste.ini',

@@ -355,8 +355,4 @@ class TestRecovery(NetworkCase):
             f'/sys/class/net/{device}').exists())
         # What is a server's stays.
         self.assertIn('eth0', self.devices(server))
-        self.until(lambda: self.service_is_up(), 'the service is up', 60)
-
-    def service_is_up(self):
-        return all(service.state == 'up' for service
-                   in self.admin.compute.services(binary='nova-compute'))
+        self.await_compute()

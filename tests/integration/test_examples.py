@@ -1,0 +1,183 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The example templates, launched as they are."""
+
+import contextlib
+import json
+from pathlib import Path
+import socket
+import socketserver
+import threading
+import urllib.error
+import urllib.request
+
+from lab import cloud
+from lab import configuration
+from lab import container_images
+from tests.integration import base
+from tests import registries
+
+TEMPLATES = Path(__file__).parents[2] / 'etc/heat/templates'
+
+
+def template(name):
+    return (TEMPLATES / f'{name}.yaml').read_text()
+
+
+class _Forward(socketserver.BaseRequestHandler):
+    """Passes one request on, and its answer back."""
+
+    def handle(self):
+        with socket.create_connection(self.server.there) as there:
+            def pump(source, sink):
+                with contextlib.suppress(OSError):
+                    while piece := source.recv(65536):
+                        sink.sendall(piece)
+                    sink.shutdown(socket.SHUT_WR)
+            back = threading.Thread(target=pump, args=(there, self.request))
+            back.start()
+            pump(self.request, there)
+            back.join()
+
+
+class TestExamples(base.StackCase):
+
+    def create_stack(self, text, **parameters):
+        return self.tenant.orchestration.create_stack(
+            name='test', template=text, parameters=parameters,
+            files=self.files_of(text)).id
+
+    def update_stack(self, stack_id, text, **parameters):
+        self.tenant.orchestration.update_stack(
+            stack_id, template=text, parameters=parameters,
+            files=self.files_of(text))
+        return self.finish(stack_id, 'UPDATE')
+
+    def files_of(self, text):
+        """As a client sends them: what a template names beside it."""
+        return {path.name: path.read_text() for path
+                in TEMPLATES.glob('*_member.yaml') if path.name in text}
+
+    def launched(self, name, **parameters):
+        stack_id = self.create_stack(template(name), **parameters)
+        return stack_id, self.finish(stack_id, 'CREATE')[1]
+
+    def changed(self, stack_id, name, **parameters):
+        return self.update_stack(stack_id, template(name), **parameters)[1]
+
+    def environment(self, server_id):
+        return self.engine.inspect_container(f'nova-{server_id}')['Config'][
+            'Env']
+
+    def test_web_db_migrate(self):
+        _, outputs = self.launched('web_db_migrate')
+        self.assertRegex(outputs['migrated'], r'migrated 10\.')
+
+    def test_autoscaling(self):
+        stack_id, outputs = self.launched('autoscaling')
+        self.assertEqual(2, outputs['size'])
+        self.tenant.orchestration.post(
+            f'/stacks/test/{stack_id}/resources/more/signal', json={})
+        outputs = self.until(lambda: self.grown(stack_id), 'it grows', 60)
+        before = set(outputs['ids'])
+        outputs = self.changed(stack_id, 'autoscaling', word='two', size='3')
+        # Anew in place, one by one: the same servers.
+        self.assertEqual(before, set(outputs['ids']))
+        for server_id in outputs['ids']:
+            self.assertIn('WORD=two', self.environment(server_id))
+
+    def grown(self, stack_id):
+        # The group's own stack is another one, which is still busy first.
+        outputs = {one['output_key']: one['output_value'] for one in
+                   self.tenant.orchestration.get_stack(stack_id).outputs}
+        busy = [stack for stack in self.tenant.orchestration.get(
+            '/stacks?show_nested=True').json()['stacks']
+            if stack['stack_status'].endswith('IN_PROGRESS')]
+        return outputs if outputs['size'] == 3 and not busy else None
+
+    def test_stable_ports(self):
+        stack_id, outputs = self.launched('stable_ports')
+        self.assertEqual(2, len(set(outputs['addresses'])))
+        after = self.changed(stack_id, 'stable_ports', word='two')
+        self.assertEqual(outputs['addresses'], after['addresses'])
+        for server_id in after['ids']:
+            self.assertIn('WORD=two', self.environment(server_id))
+
+    def test_wait_condition(self):
+        """The signal comes from inside, through the cloud's router."""
+        address = (configuration.PUBLIC_GATEWAY, self.layout.port('heat'))
+        with socketserver.ThreadingTCPServer(address, _Forward) as server:
+            server.there = ('127.0.0.1', address[1])
+            threading.Thread(target=server.serve_forever,
+                             daemon=True).start()
+            self.addCleanup(server.shutdown)
+            # The lab's catalogue has addresses that only this host reaches.
+            text = template('wait_condition').replace(
+                '"$ENDPOINT"', '"$(echo $ENDPOINT | sed s/127.0.0.1/'
+                f'{configuration.PUBLIC_GATEWAY}/)"')
+            _, outputs = self.finish(self.create_stack(text), 'CREATE')
+            server.shutdown()
+        self.assertIn('from inside', str(outputs['said']))
+
+    def test_software_deployment(self):
+        _, outputs = self.launched('software_deployment')
+        server = self.tenant.compute.get_server(outputs['id'])
+        found = json.loads(self.inside(
+            server, 'cat', '/etc/os-collect-config.json')[1])
+        self.assertIn('heat', found['os-collect-config']['collectors'])
+
+    def test_mixed_cloud(self):
+        lab = cloud.Cloud(self.layout)
+        self.made.callback(lab.stop_virtual_machines)
+        lab.start_virtual_machines()
+        vm_image = self.tenant.image.create_image(
+            name='vm', container_format='bare', disk_format='raw',
+            data=b'\0' * 64, hypervisor_type='fake', validate_checksum=False,
+            allow_duplicates=True)
+        self.made.callback(self.tenant.image.delete_image, vm_image.id)
+        _, outputs = self.launched('mixed_cloud', vm_image=vm_image.id)
+        hosts = {name: self.admin.compute.get_server(
+            outputs[name]).compute_host for name in ('vm', 'container')}
+        self.assertEqual({
+            'vm': self.layout.vm_host,
+            'container': self.layout.hosts[0].nova_name}, hosts)
+
+    def test_plain_server(self):
+        _, outputs = self.launched('plain_server')
+        self.assertIn('WORD=hello', self.environment(outputs['id']))
+
+    def test_compose_group(self):
+        _, outputs = self.launched('compose_group')
+
+        def answers():
+            try:
+                urllib.request.urlopen(f'http://{outputs["address"]}/',
+                                       timeout=2)
+            except urllib.error.HTTPError:
+                return True
+            except OSError:
+                return False
+        self.until(answers, 'it answers', 40)
+
+    def test_registry_image(self):
+        registry = registries.Registry(
+            port=int(configuration.REGISTRY.rpartition(':')[2]))
+        # After the stack, whose image its Engine uses.
+        self.made.callback(registry.remove_pulled, self.engine)
+        self.made.callback(registry.stop)
+        registry.start()
+        registry.push(self.engine, container_images.busybox(), 'team/web:1')
+        _, outputs = self.launched(
+            'registry_image', reference=f'{registry.domain}/team/web:1')
+        self.assertTrue(self.engine.inspect_container(
+            f'nova-{outputs["id"]}')['State']['Running'])
