@@ -12,10 +12,13 @@
 
 """All that a stack can do with a container, through Heat's API."""
 
+import http.server
 import json
 import signal
+import threading
 
 from lab import cloud
+from lab import configuration
 from lab import container_images
 from tests.integration import base
 
@@ -191,6 +194,59 @@ class TestContainer(base.StackCase):
         server, = self.tenant.compute.servers()
         self.assertEqual((server.id, 'SHUTOFF'),
                          (outputs['id'], server.status))
+
+
+FETCHED = """
+heat_template_version: 2021-04-16
+parameters: {url: {type: string}}
+resources:
+  image:
+    type: OS::NovaDocker::Image
+    properties: {url: {get_param: url}, name: fetched, tags: [one]}
+  c:
+    type: OS::NovaDocker::Container
+    properties:
+      {image: {get_resource: image}, flavor: c1.tiny,
+       networks: [{allocate_network: none}],
+       command: [sh, -c, "trap exit TERM; sleep 600 & wait"]}
+outputs:
+  id: {value: {get_resource: c}}
+  status: {value: {get_attr: [image, status]}}
+"""
+
+
+class TestImage(base.StackCase):
+
+    def serve(self, content):
+        """The URL of an archive, on the one port that Glance allows."""
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200 if content else 404)
+                self.send_header('Content-Length', str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *arguments):
+                """Tests are quiet."""
+        server = http.server.ThreadingHTTPServer(
+            (configuration.PUBLIC_GATEWAY, 80), Handler)
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f'http://{configuration.PUBLIC_GATEWAY}/web.tar'
+
+    def test_glance_fetches_it(self):
+        url = self.serve(container_images.busybox())
+        _, outputs = self.finish(self.create_stack(FETCHED, url=url),
+                                 'CREATE')
+        self.assertEqual('active', outputs['status'])
+        self.assertTrue(self.engine.inspect_container(
+            f'nova-{outputs["id"]}')['State']['Running'])
+
+    def test_what_is_not_there(self):
+        stack, _ = self.finish(self.create_stack(
+            FETCHED, url=self.serve(b'')), 'CREATE', 'FAILED')
+        self.assertIn('could not fetch', stack.status_reason)
 
 
 OLD = """

@@ -12,9 +12,11 @@
 
 """Groups of services and images, in Heat without a cloud."""
 
+from pathlib import Path
 from unittest import mock
 
 from heat.common import exception
+from heat.common import template_format
 from heat.engine.clients.os import glance
 from heat.engine import properties
 from heat.engine import rsrc_defn
@@ -29,6 +31,8 @@ from heat_plugins.resources import image
 from nova_docker_client import composefiles
 from tests import composefiles as samples
 from tests.unit.heat_plugins import test_container  # noqa: F401
+
+EXAMPLES = Path(__file__).parents[3] / 'etc/heat/templates'
 
 FLAVORS = (composehot.Flavor('c1.tiny', 1, 64),
            composehot.Flavor('c1.large', 4, 4096))
@@ -73,6 +77,38 @@ class TestTemplates(common.HeatTestCase):
                         self.check(template)
                         count += 1
         self.assertGreater(count, 100)
+
+
+class TestExamples(TestTemplates):
+    """Among them those of services that the lab does not have."""
+
+    def test_all_that_is_honoured(self):
+        count = 0
+        for path in sorted(EXAMPLES.glob('*.yaml')):
+            template = template_format.parse(path.read_text())
+            for one in template['resources'].values():
+                # A template in place of a type has its own parameters.
+                if one['type'].endswith('.yaml'):
+                    one['type'] = 'OS::Heat::None'
+                self.without_templates(one)
+            with self.subTest(path.name):
+                self.check_known(template)
+                count += 1
+        self.assertGreater(count, 12)
+
+    def without_templates(self, one):
+        inner = one.get('properties', {}).get('resource', {})
+        if inner.get('type', '').endswith('.yaml'):
+            one['properties']['resource'] = {'type': 'OS::Heat::None'}
+
+    def check_known(self, template):
+        stack = utils.parse_stack(template)
+        for name, resource in stack.resources.items():
+            given = template['resources'][name].get('properties', {})
+            known = {key for key, entry in properties.schemata(
+                resource.properties_schema).items() if entry.implemented}
+            if type(resource).__name__ != 'NoneResource':
+                self.assertEqual(set(), set(given) - known, name)
 
 
 class TestGroup(common.HeatTestCase):
