@@ -154,7 +154,7 @@ class Document:
 _GRANTED = 'only an operator grants this, by the flavor'
 _NEVER = 'would weaken the isolation of the host, and is never granted'
 NORMALISE = ('not in the normalised form; convert the file with '
-              'nova-docker-compose, or print it with docker compose config')
+             'nova-docker-compose, or print it with docker compose config')
 
 #: Keys of a service and why they are refused.
 REFUSED = {
@@ -309,8 +309,9 @@ class Reader:
     def _pairs(self, value: Any, where: str) -> dict[str, Any]:
         """A mapping, or a list of name=value."""
         if isinstance(value, list):
-            return dict(str(entry).split('=', 1) if '=' in str(entry)
-                        else (str(entry), None) for entry in value)
+            parts = [str(entry).partition('=') for entry in value]
+            return {name: entry if equals else None
+                    for name, equals, entry in parts}
         return dict(self._mapping(value, where))
 
     def _words(self, value: Any, where: str) -> list[str]:

@@ -36,8 +36,7 @@ def load(text: str) -> dict[str, Any]:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             if isinstance(event, yaml.AliasEvent):
                 raise compose.Refused([compose.Problem(
-                    f'line {event.start_mark.line + 1}',
-                    'has an alias; ' + compose.NORMALISE)])
+                    f'alias {event.anchor}', compose.NORMALISE)])
         document = yaml.load(text, Loader=yaml.CSafeLoader)  # noqa: S506
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if isinstance(error, compose.Refused):

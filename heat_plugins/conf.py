@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from oslo_config import cfg
 
 from heat_plugins import enginesconf
@@ -45,6 +47,6 @@ def register(conf: cfg.ConfigOpts) -> None:
     conf.register_opts(OPTIONS, GROUP)
 
 
-def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
+def list_opts() -> list[tuple[cfg.OptGroup, Sequence[cfg.Opt]]]:
     """What the sample configuration is made of."""
     return [(GROUP, OPTIONS), *enginesconf.list_opts()]

@@ -87,5 +87,3 @@ class ImageReferenceConstraint(_Pattern):
     pattern = re.compile(
         rf'(?=.{{1,255}}$){_HOST}/{_NAME}(/{_NAME})*'
         r'(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?')
-
-

@@ -26,6 +26,7 @@ from typing import Any
 import docker
 import docker.errors
 import docker.tls
+import docker.utils
 from oslo_config import cfg
 import requests.exceptions
 

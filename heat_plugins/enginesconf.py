@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import dataclasses
 import re
 
@@ -121,6 +122,6 @@ def endpoint(conf: cfg.ConfigOpts, alias: str) -> Endpoint:
     return found
 
 
-def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
+def list_opts() -> list[tuple[cfg.OptGroup, Sequence[cfg.Opt]]]:
     """What the sample configuration is made of."""
     return [(GROUP, OPTIONS)]

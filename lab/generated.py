@@ -25,14 +25,15 @@ from lab import metadefs
 
 SOURCE = Path(__file__).resolve().parent.parent
 SAMPLE = SOURCE / 'etc/nova/docker.conf.sample'
+HEAT_SAMPLE = SOURCE / 'etc/heat/nova-docker.conf.sample'
 
 
-def sample() -> str:
-    """The sample of the section [docker] of nova.conf."""
+def sample(namespace: str = 'nova_docker_driver') -> str:
+    """The sample of our sections of nova.conf, or of heat.conf."""
     output = io.StringIO()
     conf = cfg.ConfigOpts()
     generator.register_cli_opts(conf)
-    conf(['--namespace', 'nova_docker_driver', '--wrap-width', '79'],
+    conf(['--namespace', namespace, '--wrap-width', '79'],
          default_config_files=[])
     generator.generate(conf, output)
     return output.getvalue()
@@ -40,6 +41,7 @@ def sample() -> str:
 
 def main() -> int:
     SAMPLE.write_text(sample())
+    HEAT_SAMPLE.write_text(sample('heat_plugins'))
     metadefs.write()
     return 0
 

@@ -73,7 +73,7 @@ SUITES = (
         '.ci/run',
         'reno -q lint')))),
     Suite('mypy', command=('mypy', 'nova_docker_driver',
-                           'nova_docker_client', 'lab')),
+                           'nova_docker_client', 'heat_plugins', 'lab')),
     Suite('unit-driver', 'tests/unit/nova_docker_driver',
           measured='nova_docker_driver'),
     Suite('unit-heat', 'tests/unit/heat_plugins', measured='heat_plugins'),

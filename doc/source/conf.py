@@ -52,6 +52,60 @@ def _matrix(path):
             + '\n')
 
 
+def _properties(schema):
+    """Each property and those below it, as Heat tells of them."""
+    from heat.engine import properties
+    for name, entry in properties.schemata(schema).items():
+        if not entry.implemented:
+            continue
+        notes = [] if entry.update_allowed else [
+            'A change makes another one.']
+        if entry.required:
+            notes.append('Required.')
+        if entry.default not in (None, '', [], {}):
+            notes.append(f'Default: {entry.default}.')
+        yield f'``{name}``', ' '.join(
+            [str(entry.description or ''), *(f'*{note}*' for note in notes)])
+        inner = entry.schema
+        if inner is not None and entry.type == properties.Schema.LIST:
+            inner = inner['*'].schema if '*' in inner else None
+        for below, more in sorted((inner or {}).items()):
+            if isinstance(more, properties.Schema) and more.description:
+                yield f'``{name}.{below}``', str(more.description)
+
+
+def _write_heat(target):
+    # Before any module of Heat is imported, which would choose eventlet.
+    from oslo_service import backend
+    backend.init_backend(backend.BackendType.THREADING)
+
+    from heat_plugins.resources import group
+    from heat_plugins.resources import image
+    from heat_plugins.resources import legacy
+    from heat_plugins import compose
+    from heat_plugins import schemas
+    for name, schema in (
+            ('container', schemas.PROPERTIES),
+            ('group', group.ContainerGroup.properties_schema),
+            ('image', image.Image.properties_schema),
+            ('legacy', legacy.Container.properties_schema)):
+        (target / f'{name}_properties.txt').write_text(_table(
+            ('property', 'meaning'), _properties(schema)))
+    for name, schema in (
+            ('container', schemas.ATTRIBUTES),
+            ('group', group.ContainerGroup.attributes_schema),
+            ('image', image.Image.attributes_schema),
+            ('legacy', legacy.Container.attributes_schema)):
+        (target / f'{name}_attributes.txt').write_text(_table(
+            ('attribute', 'meaning'), (
+                (f'``{key}``', str(entry.description))
+                for key, entry in schema.items())))
+    (target / 'compose_refused.txt').write_text(_table(
+        ('key', 'why, or what instead'), (
+            (f'``{key}``', reason)
+            for key, reason in sorted(compose.REFUSED.items()))))
+
+
 def _write_tables():
     import json
     from pathlib import Path
@@ -78,6 +132,7 @@ def _write_tables():
         (target / f'{name}.txt').write_text(text)
     (target / 'sysctls.txt').write_text(''.join(
         f'* ``{name}``\n' for name in sorted(specvalues.SAFE_SYSCTLS)))
+    _write_heat(target)
     (target / 'matrix.txt').write_text(_matrix(
         Path(__file__).with_name('support-matrix.yaml')))
 

@@ -35,9 +35,9 @@ _OLD_TYPES = {
 }
 
 
-def available_resource_mapping():
+def available_resource_mapping() -> dict[str, type]:
     """Resource type to class, of those that can be offered here."""
-    found = {}
+    found: dict[str, type] = {}
     for name, (module, attribute) in _wanted().items():
         try:
             found[name] = getattr(importlib.import_module(
@@ -49,7 +49,7 @@ def available_resource_mapping():
     return found
 
 
-def _wanted():
+def _wanted() -> dict[str, tuple[str, str]]:
     try:
         importlib.import_module('heat_plugins.enginesconf').register(cfg.CONF)
     except Exception as error:

@@ -40,7 +40,8 @@ resources:
         list_concat: [[{network: private}], {get_param: extra}]
       security_groups: {get_param: groups}
       hostname: from-the-template
-      command: [sh, -c, "trap exit TERM; cat /etc/motd; echo; sleep 600 & wait"]
+      command:
+        [sh, -c, "trap exit TERM; cat /etc/motd; echo; sleep 600 & wait"]
       environment: {WORD: {get_param: word}, COUNT: 3, UNSET: null}
       group_add: ["4321"]
       files: [{path: /etc/motd, content: {get_param: word}, mode: "0440"}]

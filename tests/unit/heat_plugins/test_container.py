@@ -412,7 +412,9 @@ class TestContainer(ContainerCase):
 
     def test_a_signal_is_no_business_of_a_container(self):
         web = self.created()
-        self.assertRaises(Exception, web.signal, {})  # noqa: H202
+        error = self.assertRaises(exception.ResourceActionNotSupported,
+                                  web.signal, {})
+        self.assertIn('signal', str(error).lower())
 
     def test_attributes(self):
         web = self.created()

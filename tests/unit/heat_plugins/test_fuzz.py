@@ -123,4 +123,3 @@ class TestFuzz(test_container.ContainerCase):
         seen = self.judge(legacy.TYPE, legacy.Container.properties_schema,
                           image='busybox')
         self.assertGreater(seen['refused'], 100)
-

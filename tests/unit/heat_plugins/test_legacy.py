@@ -205,8 +205,8 @@ class TestMeaning(common.HeatTestCase):
              [('53', 'udp'), ('80', 'tcp'), ('81', 'tcp')],
              {'test': ['CMD', 'a'], 'interval': 90 * 10 ** 9,
               'retries': 2}), tuple(made[name] for name in (
-                'command', 'environment', 'labels', 'ports',
-                'healthcheck')))
+                  'command', 'environment', 'labels', 'ports',
+                  'healthcheck')))
         self.assertEqual({
             'mem_limit': 2 ** 26, 'cpuset_cpus': '0', 'dns': ['192.0.2.1'],
             'binds': ['/a:/b', '/c:/d:ro'], 'links': {'db': 'sql'},

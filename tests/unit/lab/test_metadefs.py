@@ -23,6 +23,9 @@ class TestSample(unittest.TestCase):
     def test_the_sample_is_what_the_code_says(self):
         self.assertEqual(generated.sample(), generated.SAMPLE.read_text(),
                          'run tools/genconfig')
+        self.assertEqual(generated.sample('heat_plugins'),
+                         generated.HEAT_SAMPLE.read_text(),
+                         'run tools/genconfig')
 
 
 class TestMetadefs(unittest.TestCase):
