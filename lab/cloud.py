@@ -105,9 +105,20 @@ class Cloud:
         (self.layout.state / 'vm' / 'instances').mkdir(parents=True,
                                                        exist_ok=True)
         self._start(services.virtual_machines(self.layout))
+        self._allow_virtual_machines(True)
+
+    def _allow_virtual_machines(self, allowed: bool) -> None:
+        """Nova takes a host for alive that has ended a moment ago."""
+        admin = seed.connect(self.layout)
+        for service in admin.compute.services(binary='nova-compute'):
+            if service.host == self.layout.vm_host:
+                (admin.compute.enable_service if allowed
+                 else admin.compute.disable_service)(service)
+        admin.close()
 
     def stop_virtual_machines(self) -> None:
         """As before ``start_virtual_machines``."""
+        self._allow_virtual_machines(False)
         self.processes.stop([service.name for service
                              in services.virtual_machines(self.layout)])
 

@@ -113,8 +113,8 @@ def upload_image(client: connection.Connection, name: str, content: bytes
         return kept
     image = client.image.create_image(
         name=name, container_format='docker', disk_format='raw',
-        data=io.BytesIO(content), validate_checksum=False,
-        allow_duplicates=True)
+        hypervisor_type='docker', data=io.BytesIO(content),
+        validate_checksum=False, allow_duplicates=True)
     print(f'   {name}: {len(content) // 1024} KiB', flush=True)
     return str(image.id)
 
