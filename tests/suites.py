@@ -64,7 +64,7 @@ SUITES = (
     Suite('ruff', command=('ruff', 'check', '.')),
     Suite('hacking', command=('flake8', 'nova_docker_driver',
                               'nova_docker_client', 'heat_plugins', 'lab',
-                              'tests')),
+                              'nova_docker_tempest_plugin', 'tests')),
     Suite('texts', command=('sh', '-c', ' && '.join((
         'codespell',
         # sphinx-build -W judges validity, with the tables that it makes.
@@ -73,7 +73,8 @@ SUITES = (
         '.ci/run',
         'reno -q lint')))),
     Suite('mypy', command=('mypy', 'nova_docker_driver',
-                           'nova_docker_client', 'heat_plugins', 'lab')),
+                           'nova_docker_client', 'heat_plugins', 'lab',
+                           'nova_docker_tempest_plugin')),
     Suite('unit-driver', 'tests/unit/nova_docker_driver',
           measured='nova_docker_driver'),
     Suite('unit-heat', 'tests/unit/heat_plugins', measured='heat_plugins'),
@@ -90,11 +91,15 @@ SUITES = (
     Suite('metadata', 'tests/metadata', needs_lab=True, workers=1),
     # Last of those that use the lab: it has one host more from then on.
     Suite('hosts', 'tests/hosts', needs_lab=True, workers=1),
+    Suite('tempest-heat', command=('python', '-m', 'lab.tempest',
+                                   'nova_docker_tempest_plugin'),
+          needs_lab=True, full_only=True),
     Suite('loading', 'tests/loading', needs_lab=True, full_only=True,
           workers=1),
     Suite('bombs', 'tests/bombs', needs_lab=True, full_only=True, workers=1),
     Suite('benchmarks', command=('python', '-m', 'tests.benchmarks'),
           needs_lab=True, full_only=True),
+    Suite('many', 'tests/scale', needs_lab=True, full_only=True, workers=1),
     Suite('scale', command=('python', '-m', 'tests.benchmarks.scale'),
           needs_lab=True, full_only=True),
 )
