@@ -23,6 +23,7 @@ import hashlib
 import io
 import json
 import subprocess
+import sys
 import tarfile
 from typing import Any
 
@@ -156,3 +157,9 @@ def _architecture() -> str:
     machine = subprocess.run(['uname', '-m'], capture_output=True, text=True,
                              check=True).stdout.strip()
     return {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(machine, machine)
+
+
+if __name__ == '__main__':
+    # The archive of an image by its name, for who has no registry.
+    sys.stdout.buffer.write({'busybox': busybox, 'web': web, 'db': db}[
+        sys.argv[1]]())

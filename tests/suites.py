@@ -69,8 +69,9 @@ SUITES = (
         'codespell',
         # sphinx-build -W judges validity, with the tables that it makes.
         'doc8 --ignore D000 doc/source README.rst CONTRIBUTING.rst',
-        'bashate -i E003,E006 tools/lab tools/demo tools/test tools/genconfig '
-        '.ci/run',
+        'bashate -i E003,E005,E006 tools/lab tools/demo tools/test '
+        'tools/genconfig .ci/run devstack/plugin.sh devstack/settings '
+        'devstack/lib/nova_docker',
         'reno -q lint')))),
     Suite('mypy', command=('mypy', 'nova_docker_driver',
                            'nova_docker_client', 'heat_plugins', 'lab',
@@ -81,6 +82,7 @@ SUITES = (
     Suite('unit-client', 'tests/unit/nova_docker_client',
           measured='nova_docker_client'),
     Suite('unit-lab', 'tests/unit/lab'),
+    Suite('unit-devstack', 'tests/unit/devstack'),
     Suite('docs', command=('sphinx-build', '-W', '-q', '-b', 'html',
                            'doc/source', 'doc/build/html')),
     Suite('functional', 'tests/functional', needs_lab=True, workers=1),
