@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Runs Tempest against the lab: ``python -m lab.tempest REGEX``.
+"""Runs Tempest against the lab: ``python -m lab.tempest --regex REGEX``.
 
 Tempest has an environment of its own below the lab's root, with this checkout
 in it, and no requirement of the driver's.
@@ -19,6 +19,7 @@ in it, and no requirement of the driver's.
 from __future__ import annotations
 
 import configparser
+import dataclasses
 import os
 from pathlib import Path
 import subprocess
@@ -50,10 +51,38 @@ def install(layout: lab_layout.Layout) -> Path:
     return root / 'bin'
 
 
-def configuration(layout: lab_layout.Layout, image: str
+@dataclasses.dataclass(frozen=True)
+class Resources:
+    """What of the lab's own the tests use, by id."""
+
+    #: Images whose processes last.
+    images: tuple[str, str]
+    flavors: tuple[str, str]
+    public_network: str
+
+
+def resources(layout: lab_layout.Layout) -> Resources:
+    """They are there afterwards, for every project to see."""
+    admin = seed.connect(layout)
+    images = [demo.upload_image(admin, f'tempest-{name}', content)
+              for name, content in (('web', container_images.web()),
+                                    ('db', container_images.db()))]
+    for image in images:
+        admin.image.update_image(image, visibility='public')
+    found = Resources(
+        (images[0], images[1]),
+        (str(admin.compute.find_flavor('c1.tiny').id),
+         str(admin.compute.find_flavor('c1.small').id)),
+        str(admin.network.find_network('public').id))
+    admin.close()
+    return found
+
+
+def configuration(layout: lab_layout.Layout, found: Resources
                   ) -> dict[str, dict[str, object]]:
     """tempest.conf for the lab."""
-    account = {'auth_url': layout.url('keystone') + '/v3',
+    keystone = layout.url('keystone') + '/v3'
+    account = {'auth_url': keystone,
                'username': 'demo', 'password': lab_layout.PASSWORD,
                'project_name': 'demo', 'admin_username': 'admin',
                'admin_password': lab_layout.PASSWORD,
@@ -65,13 +94,27 @@ def configuration(layout: lab_layout.Layout, image: str
         'oslo_concurrency': {'lock_path': layout.run / 'lock' / 'tempest'},
         'auth': {'admin_username': 'admin', 'admin_project_name': 'admin',
                  'admin_password': lab_layout.PASSWORD,
-                 'admin_domain_name': 'Default'},
-        'identity': {'uri_v3': layout.url('keystone') + '/v3',
-                     'auth_version': 'v3', 'region': 'RegionOne'},
+                 'admin_domain_name': 'Default',
+                 'use_dynamic_credentials': 'true'},
+        'identity': {'uri_v3': keystone, 'auth_version': 'v3',
+                     'region': 'RegionOne'},
         'service_available': {'heat': 'true', 'cinder': 'false',
                               'swift': 'false', 'horizon': 'false'},
+        'compute': {
+            'image_ref': found.images[0], 'image_ref_alt': found.images[1],
+            'flavor_ref': found.flavors[0],
+            'flavor_ref_alt': found.flavors[1],
+            'build_interval': 1, 'build_timeout': 120,
+            'max_microversion': 'latest'},
+        'compute-feature-enabled': _features(layout),
+        # Nobody has put an ssh server into the images.
+        'validation': {'run_validation': 'false'},
+        'network': {'public_network_id': found.public_network,
+                    'floating_network_name': 'public'},
+        'image': {'disk_formats': 'raw', 'container_formats': 'docker'},
         'heat_plugin': {
-            **account, 'image_ref': image, 'minimal_image_ref': image,
+            **account, 'image_ref': 'tempest-web',
+            'minimal_image_ref': 'tempest-web',
             'instance_type': 'c1.small', 'minimal_instance_type': 'c1.tiny',
             'fixed_network_name': 'private',
             'fixed_subnet_name': 'private-subnet',
@@ -80,27 +123,35 @@ def configuration(layout: lab_layout.Layout, image: str
     }
 
 
+def _features(layout: lab_layout.Layout) -> dict[str, object]:
+    """As the plug-in for DevStack has them: by the support matrix."""
+    lines = subprocess.run(
+        [sys.executable, str(layout.source / 'devstack/tempest_flags.py'),
+         str(layout.source / 'doc/source/support-matrix.yaml')],
+        capture_output=True, text=True, check=True).stdout.splitlines()
+    return {option: value.lower() for group, option, value
+            in map(str.split, lines) if group == 'compute-feature-enabled'}
+
+
 def main(arguments: list[str]) -> int:
     layout = lab_layout.Layout.from_environment()
     cloud.Cloud(layout).up()
     binaries = install(layout)
-    tenant = seed.connect(layout, 'demo')
-    image = demo.upload_image(tenant, 'busybox', container_images.busybox())
     workspace = layout.root / 'tempest' / 'workspace'
-    (workspace / 'etc').mkdir(parents=True, exist_ok=True)
+    workspace.mkdir(parents=True, exist_ok=True)
+    if not (workspace / '.stestr.conf').exists():
+        subprocess.run([str(binaries / 'tempest'), 'init', str(workspace)],
+                       check=True, capture_output=True)
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_dict({section: {key: str(value)
                                 for key, value in values.items()}
                       for section, values in configuration(
-                          layout, image).items()})
+                          layout, resources(layout)).items()})
     with (workspace / 'etc/tempest.conf').open('w') as file:
         parser.write(file)
-    if not (workspace / '.stestr.conf').exists():
-        subprocess.run([str(binaries / 'tempest'), 'init', str(workspace)],
-                       check=True, capture_output=True)
     return subprocess.run(
         [str(binaries / 'tempest'), 'run', '--serial', '--config-file',
-         str(workspace / 'etc/tempest.conf'), '--regex', *arguments],
+         str(workspace / 'etc/tempest.conf'), *arguments],
         cwd=workspace, check=False,
         env={**os.environ, 'PATH': f'{binaries}:{os.environ["PATH"]}'}
     ).returncode
