@@ -130,6 +130,15 @@ def compose(network_mode: str) -> float:
 
 def main() -> int:
     bench = Bench()
+    try:
+        return compare(bench)
+    finally:
+        client = conservation.engine()
+        client.remove_image('busybox:lab')
+        client.close()
+
+
+def compare(bench: Bench) -> int:
     failed = 0
     with bench.virtual_machines() as image:
         floor = bench.stack('OS::Nova::Server', image=image,

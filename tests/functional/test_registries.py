@@ -110,8 +110,8 @@ class TestRegistry(RegistryCase):
         self.assertEqual('running', found.status)
         image = self.client.inspect_image(found.image)
         self.assertEqual([], image['RepoDigests'])
-        self.assertTrue(image['RepoTags'][0].startswith(
-            'nova-docker/reference:'))
+        self.assertTrue([tag for tag in image['RepoTags'] if tag.startswith(
+            'nova-docker/reference:')])
         self.assertTrue(instance.system_metadata[
             'docker_image_digest'].startswith('sha256:'))
 

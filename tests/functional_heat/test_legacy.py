@@ -43,6 +43,7 @@ class TestLegacy(common.HeatTestCase):
         self.engine = conservation.engine()
         self.addCleanup(self.engine.close)
         self.engine.load_image(container_images.busybox())
+        self.addCleanup(self.engine.remove_image, 'busybox:lab')
         conf = self.useFixture(config_fixture.Config(cfg.CONF))
         conf.config(group='docker_container', endpoints=['local'],
                     default_endpoint='local')

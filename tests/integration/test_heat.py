@@ -268,6 +268,7 @@ class TestOldTemplates(base.LabCase):
 
     def test_they_are_for_administrators(self):
         self.engine.load_image(container_images.busybox())
+        self.made.callback(self.engine.remove_image, 'busybox:lab')
         with self.assertRaisesRegex(Exception, 'orbidden|not authorized'):
             self.tenant.orchestration.create_stack(
                 name='old', template=OLD % 'local')
