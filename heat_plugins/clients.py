@@ -69,7 +69,7 @@ class NovaDockerClientPlugin(nova.NovaClientPlugin):
         :raises Error: if Nova gave up; the container is as it was then
         """
         server = self.fetch_server(server_id)
-        if server is None or getattr(server, 'OS-EXT-STS:task_state', None):
+        if server is None or task_of(server):
             return False
         if server.status == 'RESIZE':
             return False
@@ -86,12 +86,50 @@ class NovaDockerClientPlugin(nova.NovaClientPlugin):
         :raises Error: if it will never be
         """
         server = self.fetch_server(server_id)
-        if server is None or server.status == 'REBUILD':
+        if server is None or server.status == 'REBUILD' or task_of(server):
             return False
         if server.status == 'ERROR':
             raise exception.Error('The container could not be rebuilt: '
                                   + fault_of(server))
         return self.check_container(server, wait_for)
+
+    def rebuild_stopped_container(self, server_id: str, *arguments: str,
+                                  **more: str) -> bool:
+        """As ``rebuild_container``, of one whose process has ended."""
+        server = self.fetch_server(server_id)
+        if server is None:
+            return False
+        if translate.EXIT_CODE in server.metadata:
+            # It is not that of the process to come.
+            self.client().servers.delete_meta(server, [translate.EXIT_CODE])
+        return self.rebuild_container(server_id, *arguments, **more)
+
+    def check_rebuild_stopped_container(self, server_id: str, wait_for: str
+                                        ) -> bool:
+        """Whether it can be started: Nova leaves it stopped."""
+        server = self.fetch_server(server_id)
+        if server is None or server.status == 'REBUILD' or task_of(server):
+            return False
+        if server.status == 'ERROR':
+            raise exception.Error('The container could not be rebuilt: '
+                                  + fault_of(server))
+        return True
+
+    def start_container(self, server_id: str, wait_for: str) -> bool:
+        """Starts it, unless it runs."""
+        server = self.fetch_server(server_id)
+        if server is None:
+            return False
+        if server.status == 'SHUTOFF':
+            server.start()
+        return True
+
+    def check_start_container(self, server_id: str, wait_for: str) -> bool:
+        """Whether the process is what is waited for.
+
+        :raises Error: if it will never be
+        """
+        return self.check_rebuild_container(server_id, wait_for)
 
     def check_container(self, server: Any, wait_for: str) -> bool:
         """Whether the process is what is waited for.
@@ -126,6 +164,11 @@ class NovaDockerClientPlugin(nova.NovaClientPlugin):
             servers.delete_meta(server, stale)
         if wanted:
             servers.set_meta(server, wanted)
+
+
+def task_of(server: Any) -> str | None:
+    """What Nova is doing with a server."""
+    return getattr(server, 'OS-EXT-STS:task_state', None)
 
 
 def fault_of(server: Any) -> str:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 import dataclasses
+import ipaddress
 import math
 import re
 import shlex
@@ -33,9 +34,10 @@ MIB = 2 ** 20
 _LARGEST = 2 ** 31
 _MOST_REPLICAS = 1000
 _MOST_NODES = 50_000
+_DEEPEST = 30
 
 _UNITS = {'': 1, 'k': 2 ** 10, 'm': 2 ** 20, 'g': 2 ** 30, 't': 2 ** 40}
-_SIZE = re.compile(r'(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?', re.I)
+_SIZE = re.compile(r'(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]?)i?b?', re.I)
 _DURATION = re.compile(
     r'(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?')
 _VARIABLE = re.compile(r'\$(?:\$|[A-Za-z_]|\{)')
@@ -199,6 +201,21 @@ _READ = ('attach', 'build', 'command', 'configs', 'container_name', 'cpus',
          'ulimits', 'user', 'volumes', 'x-nova')
 
 
+#: What is read of the mappings below a service.
+_BELOW = {
+    'deploy': ('mode', 'endpoint_mode', 'replicas', 'placement', 'resources',
+               'restart_policy', 'update_config', 'labels'),
+    'deploy.placement': ('constraints', 'preferences',
+                         'max_replicas_per_node'),
+    'deploy.resources': ('limits', 'reservations'),
+    'deploy.resources.limits': ('cpus', 'memory'),
+    'deploy.resources.reservations': ('devices',),
+    'deploy.restart_policy': ('condition', 'max_attempts'),
+    'deploy.update_config': ('parallelism', 'delay', 'order'),
+    'logging': ('driver', 'options'),
+}
+
+
 class Reader:
     """Reads a document, and remembers what it cannot honour."""
 
@@ -249,35 +266,38 @@ class Reader:
         self._check_circles(services)
 
     def _check_circles(self, services: Mapping[str, Service]) -> None:
-        order: list[str] = []
-
-        def visit(name: str, above: tuple[str, ...]) -> None:
-            if name in above:
-                self._refuse(f'services.{name}.depends_on',
-                             'is a circle: ' + ' -> '.join((*above, name)))
-            elif name not in order and name in services:
-                for needed in services[name].depends_on:
-                    visit(needed, (*above, name))
-                order.append(name)
-        for name in services:
-            visit(name, ())
+        """Takes away who needs nobody, until nobody is left."""
+        needed = {name: {other for other in service.depends_on
+                         if other in services}
+                  for name, service in services.items()}
+        while free := [name for name, others in needed.items()
+                       if not others]:
+            for name in free:
+                del needed[name]
+            for others in needed.values():
+                others.difference_update(free)
+        for name in needed:
+            self._refuse(f'services.{name}.depends_on',
+                         'is part of a circle, or waits for one: '
+                         + ', '.join(sorted(needed)[:8]))
 
     # -- values -------------------------------------------------------------
 
     def _refuse(self, where: str, reason: str) -> None:
         self.problems.append(Problem(where, reason))
 
-    def _plain(self, value: Any, where: str) -> Any:
+    def _plain(self, value: Any, where: str, depth: int = 0) -> Any:
         """Without the escapes of a Compose file."""
         self._nodes += 1
-        if self._nodes > _MOST_NODES:
+        if self._nodes > _MOST_NODES or depth > _DEEPEST:
             # Parts that refer to each other can be more than they look.
             raise Refused([Problem(where, 'the document is too large')])
         if isinstance(value, Mapping):
-            return {str(key): self._plain(entry, f'{where}.{key}'.strip('.'))
+            return {str(key): self._plain(entry, f'{where}.{key}'.strip('.'),
+                                          depth + 1)
                     for key, entry in value.items()}
         if isinstance(value, list):
-            return [self._plain(entry, where) for entry in value]
+            return [self._plain(entry, where, depth + 1) for entry in value]
         if isinstance(value, str) and self._escaped:
             for found in _VARIABLE.finditer(value):
                 if found.group() != '$$':
@@ -357,6 +377,7 @@ class Reader:
     def _service(self, name: str, service: Mapping[str, Any]) -> Service:
         where = f'services.{name}'
         self._check_keys(service, where)
+        self._check_below(service, where)
         deploy = self._child(service, 'deploy', where)
         ours = self._child(service, 'x-nova', where)
         limits = self._child(self._child(deploy, 'resources', where),
@@ -407,6 +428,18 @@ class Reader:
         platform = str(service.get('platform') or 'linux')
         if not platform.startswith('linux'):
             self._refuse(f'{where}.platform', 'hosts run Linux only')
+
+    def _check_below(self, service: Mapping[str, Any], where: str) -> None:
+        """Keys of what is in a service; what is off asks for nothing."""
+        for path, known in _BELOW.items():
+            found: Any = service
+            for part in path.split('.'):
+                found = found.get(part) if isinstance(found, Mapping) else {}
+            for key, value in (found.items() if isinstance(found, Mapping)
+                               else ()):
+                if (key not in known and value
+                        and not str(key).startswith('x-')):
+                    self._refuse(f'{where}.{path}.{key}', 'is not honoured')
 
     def _properties(self, service: Mapping[str, Any],
                     deploy: Mapping[str, Any], ours: Mapping[str, Any],
@@ -469,15 +502,20 @@ class Reader:
         return found
 
     def _hosts(self, value: Any, where: str) -> dict[str, str]:
-        if isinstance(value, Mapping):
-            return {str(name): str(address)
-                    for name, address in value.items()}
-        found = {}
-        for entry in self._list(value, where):
-            name, *address = re.split('[=:]', str(entry), maxsplit=1)
-            if not address:
-                self._refuse(where, f'{entry!r} is not name=address')
-            found[name] = ''.join(address)
+        found: dict[str, str] = {}
+        entries = (value.items() if isinstance(value, Mapping) else [
+            re.split('[=:]', str(entry), maxsplit=1)
+            for entry in self._list(value, where)])
+        for name, *addresses in entries:
+            address = str(addresses[0]).strip('[]') if addresses else ''
+            try:
+                ipaddress.ip_address(address)
+            except ValueError:
+                self._refuse(where, f'{address!r} of {name} is not an '
+                             'address')
+            if str(name) in found:
+                self._refuse(where, f'{name} has two addresses')
+            found[str(name)] = address
         return found
 
     def _restart(self, service: Mapping[str, Any],
@@ -509,7 +547,7 @@ class Reader:
         check = self._mapping(check, where)
         for key in check:
             if key not in ('test', 'interval', 'timeout', 'retries',
-                           'start_period', 'start_interval', 'disable'):
+                           'start_period', 'disable'):
                 self._refuse(f'{where}.{key}', 'is no key of a check')
         found = {key: check[key] for key in (
             'interval', 'timeout', 'retries', 'start_period', 'disable')
@@ -656,6 +694,8 @@ class Reader:
         if network.get('external'):
             return Network(name, external=str(network.get('name') or name))
         ipam = self._child(network, 'ipam', where)
+        if network.get('enable_ipv6') and not ipam.get('config'):
+            self._refuse(f'{where}.enable_ipv6', 'name its subnets in ipam')
         pools = [self._mapping(pool, f'{where}.ipam.config') for pool
                  in self._list(ipam.get('config'), f'{where}.ipam.config')]
         for pool in pools:
@@ -663,6 +703,13 @@ class Reader:
                 if key not in ('subnet', 'gateway'):
                     self._refuse(f'{where}.ipam.config.{key}',
                                  'is not honoured')
+        for pool in pools:
+            try:
+                ipaddress.ip_network(str(pool.get('subnet')), strict=False)
+            except ValueError:
+                self._refuse(f'{where}.ipam.config.subnet',
+                             f'{pool.get("subnet")!r} is not a subnet')
+                return Network(name)
         return Network(
             name, internal=bool(network.get('internal')),
             cidrs=tuple(str(pool['subnet']) for pool in pools
@@ -686,9 +733,13 @@ class Reader:
             target = int(self._number(entry.get('target'), f'{where}.ports'))
             published = str(entry.get('published') or target)
             protocol = str(entry.get('protocol') or 'tcp')
-            if entry.get('host_ip') not in (None, '', '0.0.0.0', '::'):
+            if str(entry.get('host_ip') or '') in ('127.0.0.1', '::1'):
                 # Nobody but the host, which is nobody's here.
                 yield Port(target, target, protocol)
+            elif str(entry['host_ip'] if entry.get('host_ip') else '') not in (
+                    '', '0.0.0.0', '::'):
+                self._refuse(f'{where}.ports', 'an address of the host '
+                             'cannot be chosen')
             elif not (published.isdecimal() and published.isascii()):
                 self._refuse(f'{where}.ports', f'{published!r} is a choice; '
                              'say which port')
@@ -713,7 +764,7 @@ class Reader:
             mode = entry.get('mode')
             found = {'path': target, 'content': content, **{
                 key: int(entry[key]) for key in ('uid', 'gid')
-                if str(entry.get(key) or '').isdigit()}}
+                if re.fullmatch('[0-9]{1,9}', str(entry.get(key) or ''))}}
             if mode is not None:
                 found['mode'] = (f'{mode:04o}' if isinstance(mode, int)
                                  else str(mode).removeprefix('0o')
@@ -732,7 +783,7 @@ class Reader:
             return ''
         if kind == 'configs':
             return str(definition['content'])
-        parameter = 'secret_' + re.sub(r'\W', '_', source)
+        parameter = f'secret_{source}'
         self.secrets[parameter] = str(definition['content'])
         return {'get_param': parameter}
 
@@ -756,13 +807,27 @@ class Reader:
         for entry in self._list(service.get('volumes'), f'{where}.volumes'):
             if isinstance(entry, Mapping) and not entry.get('source'):
                 target = str(entry.get('target') or '')
+                self._check_mount(entry, f'{where}.volumes.{target}')
                 if entry.get('type') == 'tmpfs':
-                    size = self._child(entry, 'tmpfs', where).get('size')
+                    options = self._child(entry, 'tmpfs', where)
+                    size, mode = options.get('size'), options.get('mode')
                     yield {'type': 'tmpfs', 'target': target, **(
                         {'size_mb': self._mebibytes(size, f'{where}.volumes')}
-                        if size else {})}
+                        if size else {}), **(
+                            {'mode': f'{mode:04o}'} if isinstance(mode, int)
+                            and mode else {})}
                 elif entry.get('type') == 'volume':
                     yield {'type': 'ephemeral', 'target': target}
+
+    def _check_mount(self, entry: Mapping[str, Any], where: str) -> None:
+        for key in ('read_only', 'consistency', 'image'):
+            if entry.get(key) and not (key == 'read_only'
+                                       and entry.get('source')):
+                self._refuse(f'{where}.{key}', 'is not honoured')
+        for key, known in (('volume', ()), ('tmpfs', ('size', 'mode'))):
+            for name, value in self._child(entry, key, where).items():
+                if value and name not in known:
+                    self._refuse(f'{where}.{key}.{name}', 'is not honoured')
 
     def _volumes(self, service: Mapping[str, Any], where: str
                  ) -> Iterator[Volume]:
@@ -778,6 +843,7 @@ class Reader:
                              'configs for small files, the image for larger '
                              'ones, a volume for what is written')
             elif kind == 'volume' and source:
+                self._check_mount(entry, at)
                 yield Volume(source, str(entry.get('target') or ''),
                              bool(entry.get('read_only')))
             elif kind not in ('volume', 'tmpfs'):

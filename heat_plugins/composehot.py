@@ -19,8 +19,10 @@ answer. Resources that Compose has no name for have a colon in theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import dataclasses
+import hashlib
+import ipaddress
 import math
 import re
 from typing import Any
@@ -35,6 +37,9 @@ FLOATING_IP, PORT_FORWARDING, LOAD_BALANCER, NOWHERE = PUBLISH = (
 REFUSE, EPHEMERAL, CINDER = VOLUMES = ('refuse', 'ephemeral', 'cinder')
 
 DNS, HOSTS = RESOLUTION = ('dns', 'hosts')
+
+#: Subnets of networks that name none: those of 10.64.0.0/10.
+_POOL, _POOL_SIZE = int(ipaddress.ip_address('10.64.0.0')), 16384
 
 _CONTAINER = 'OS::NovaDocker::Container'
 _WAITS = {compose.STARTED: 'running', compose.HEALTHY: 'healthy',
@@ -131,25 +136,66 @@ def _problems(document: compose.Document, choices: Choices
             yield compose.Problem(
                 f'{where}.restart', f'with {restart} it never completes, and '
                 'others wait for that')
-        yield from _problems_of_ports(service, choices)
+        yield from _problems_of_ports(service, document, choices)
+        if choices.volumes == EPHEMERAL:
+            yield from _problems_of_ephemeral(service, document)
 
 
-def _problems_of_ports(service: compose.Service, choices: Choices
+def _problems_of_ephemeral(service: compose.Service,
+                           document: compose.Document
+                           ) -> Iterator[compose.Problem]:
+    for volume in service.volumes:
+        where = f'services.{service.name}.volumes.{volume.target}'
+        others = [other.name for other in document.services.values()
+                  if other is not service and volume.name in {
+                      one.name for one in other.volumes}]
+        if isinstance(document.volumes.get(volume.name), str):
+            yield compose.Problem(where, 'is there already, and would be '
+                                  'empty')
+        elif others or service.replicas > 1:
+            yield compose.Problem(where, 'is shared, and would be another '
+                                  'one for each container')
+        elif volume.read_only:
+            yield compose.Problem(where, 'is read-only, and would be empty')
+
+
+def _problems_of_ports(service: compose.Service,
+                       document: compose.Document, choices: Choices
                        ) -> Iterator[compose.Problem]:
     if not choices.public_network or choices.publish == NOWHERE:
         return
     where = f'services.{service.name}.ports'
+    if _world(service) and all(
+            document.networks[attachment.network].internal
+            for attachment in service.attachments):
+        yield compose.Problem(where, 'all of its networks are internal')
     for port in _world(service):
         if choices.publish == FLOATING_IP and port.published != port.first:
             yield compose.Problem(
                 where, f'{port.published}:{port.first}: a floating IP '
                 'translates no ports; publish the port itself, or choose '
                 'publish: port_forwarding or load_balancer')
-        if choices.publish != LOAD_BALANCER and service.scaled and (
-                service.replicas > 1):
+        if choices.publish != LOAD_BALANCER and _grouped(service, choices):
             yield compose.Problem(
                 where, 'replicas are published by a load balancer; choose '
                 'publish: load_balancer')
+
+
+def _grouped(service: compose.Service, choices: Choices) -> bool:
+    """Whether a service is a group of containers, though it be of one.
+
+    A single one that is published has a port of its own instead.
+    """
+    return service.scaled and not (
+        service.replicas == 1 and _world(service) and choices.public_network
+        and choices.publish in (FLOATING_IP, PORT_FORWARDING))
+
+
+def _attachments(service: compose.Service, document: compose.Document
+                 ) -> list[compose.Attachment]:
+    """Those first that lead out of the cloud."""
+    return sorted(service.attachments, key=lambda attachment: (
+        document.networks[attachment.network].internal))
 
 
 def _world(service: compose.Service) -> tuple[compose.Port, ...]:
@@ -197,8 +243,7 @@ def _network(network: compose.Network, document: compose.Document,
     if _outside(network, choices):
         return {}
     name = network.name
-    number = list(document.networks).index(name)
-    cidrs = network.cidrs or (f'10.89.{number}.0/24',)
+    cidrs = network.cidrs or (_free_cidr(name, document),)
     gateways = network.gateways or ('',)
     router = f'router:{name}' if network.internal else 'router:'
     found: Resources = {f'network:{name}': {'type': 'OS::Neutron::Net'}}
@@ -218,6 +263,30 @@ def _network(network: compose.Network, document: compose.Document,
                 'router': {'get_resource': router},
                 'subnet': {'get_resource': f'subnet:{suffix}'}}}
     return found
+
+
+def _free_cidr(name: str, document: compose.Document) -> str:
+    """The same for a name, whatever other networks there are.
+
+    But for those few that would get the same one, or one that is taken.
+    """
+    taken = [ipaddress.ip_network(cidr, strict=False)
+             for network in document.networks.values()
+             for cidr in network.cidrs]
+    given: dict[str, ipaddress.IPv4Network] = {}
+    for network in sorted(document.networks):
+        if document.networks[network].cidrs:
+            continue
+        digest = hashlib.sha256(network.encode()).digest()
+        number = int.from_bytes(digest[:2]) % _POOL_SIZE
+        while True:
+            found = ipaddress.ip_network((_POOL + number * 256, 24))
+            if not any(found.overlaps(one) for one in (
+                    *taken, *given.values()) if one.version == 4):
+                break
+            number = (number + 1) % _POOL_SIZE
+        given[network] = found
+    return str(given[name])
 
 
 def _shared(resources: Resources, document: compose.Document,
@@ -265,21 +334,48 @@ def _security(service: compose.Service, document: compose.Document,
                 'type': 'OS::Neutron::SecurityGroup', 'properties': {
                     'description': f'On the network {name}'}}
         for port in service.ports:
-            found.update(_rule(service, port, f'members:{name}', {
-                'remote_group': {'get_resource': f'members:{name}'}}))
+            found.update(_rules(service, port, f'members:{name}', {
+                'remote_group': {'get_resource': f'members:{name}'}},
+                _families([name], document)))
     for peer in document.services.values() if not service.ports else ():
         # Nobody talks to what has completed.
-        if peer.depends_on.get(service.name, compose.COMPLETED) != (
-                compose.COMPLETED) and set(networks) & {
-                    attachment.network for attachment in peer.attachments}:
-            found.update(_rule(service, None, peer.name, {
-                'remote_group': {'get_resource': f'group:{peer.name}'}}))
+        shared = set(networks) & {attachment.network
+                                  for attachment in peer.attachments}
+        if shared and peer.depends_on.get(
+                service.name, compose.COMPLETED) != compose.COMPLETED:
+            found.update(_rules(service, None, peer.name, {
+                'remote_group': {'get_resource': f'group:{peer.name}'}},
+                _families(shared, document)))
     for port in _world(service):
-        found.update(_rule(service, port, 'world', {}))
-        if any(':' in cidr for name in networks
-               for cidr in document.networks[name].cidrs):
-            found.update(_rule(service, port, 'world6',
-                               {'ethertype': 'IPv6'}))
+        found.update(_rules(service, port, 'world', {},
+                            _families(networks, document)))
+    return found
+
+
+def _families(networks: Iterable[str], document: compose.Document
+              ) -> list[str]:
+    """The versions of IP that there are on networks."""
+    found = set()
+    for name in networks:
+        network = document.networks[name]
+        if network.external or not network.cidrs:
+            found.add('IPv4')
+        if network.external:
+            # Nobody knows but Neutron.
+            found.add('IPv6')
+        found |= {'IPv6' if ':' in cidr else 'IPv4'
+                  for cidr in network.cidrs}
+    return sorted(found)
+
+
+def _rules(service: compose.Service, port: compose.Port | None, peer: str,
+           more: dict[str, Any], families: list[str]) -> Resources:
+    found: Resources = {}
+    for family in families:
+        found.update(_rule(service, port, peer if family == 'IPv4'
+                           else f'{peer}:v6', {
+                               **more, **({'ethertype': 'IPv6'}
+                                          if family == 'IPv6' else {})}))
     return found
 
 
@@ -321,11 +417,11 @@ def _service(service: compose.Service, document: compose.Document,
         properties['networks'] = [
             {'port': {'get_resource':
                       f'port:{service.name}:{attachment.network}'}}
-            for attachment in service.attachments]
+            for attachment in _attachments(service, document)]
     elif service.attachments:
         properties['security_groups'] = _groups(service, document)
     needed = _needed(service, document, choices)
-    if not service.scaled:
+    if not _grouped(service, choices):
         found[service.name] = {'type': _CONTAINER, 'properties': properties}
     else:
         found[f'placement:{service.name}'] = {
@@ -357,20 +453,23 @@ def _rolling(service: compose.Service) -> dict[str, int]:
 
 def _properties(service: compose.Service, document: compose.Document,
                 choices: Choices) -> dict[str, Any]:
-    properties = {**service.properties, **_image(service, choices),
+    properties = {**_plain(service.properties), **_image(service, choices),
                   'flavor': flavor_of(service, choices),
                   'hostname': hostname(service)}
+    if 'image_ref' not in properties:
+        # Glance is asked for each container anyway.
+        properties.pop('pull_policy', None)
     waited = wait_for(service, document)
     if waited != 'running':
         properties['wait_for'] = waited
     properties['networks'] = [
         _attachment(attachment, document, choices)
-        for attachment in service.attachments] or [
+        for attachment in _attachments(service, document)] or [
             {'allocate_network': 'none'}]
     names = _names_of_others(service, document, choices)
     if names:
         properties['extra_hosts'] = {
-            **names, **(properties.get('extra_hosts') or {})}
+            **names, **(service.properties.get('extra_hosts') or {})}
     mounts = list(properties.get('mounts') or ())
     for volume in service.volumes:
         mounts.append(
@@ -382,6 +481,19 @@ def _properties(service: compose.Service, document: compose.Document,
     if mounts:
         properties['mounts'] = mounts
     return properties
+
+
+def _plain(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """A map of one entry could be taken for a function of Heat."""
+    found = dict(properties)
+    for name in ('environment', 'labels', 'sysctls', 'extra_hosts',
+                 'metadata'):
+        entries = found.get(name)
+        if entries and len(entries) == 1:
+            (key, value), = entries.items()
+            found[name] = {'map_replace': [
+                {'_': value}, {'keys': {'_': key}}]}
+    return found
 
 
 def _attachment(attachment: compose.Attachment, document: compose.Document,
@@ -408,7 +520,8 @@ def hostname(service: compose.Service) -> str:
     """A name that a host may have: that of the service, if it is one."""
     name = re.sub('[^A-Za-z0-9-]+', '-',
                   service.hostname or service.name).strip('-')
-    return name[:63] or 'container'
+    # With room for the number of a replica.
+    return name[:58].strip('-') or 'container'
 
 
 def _needed(service: compose.Service, document: compose.Document,
@@ -431,16 +544,17 @@ def _names_of_others(service: compose.Service, document: compose.Document,
     found: dict[str, Any] = {}
     mine = {attachment.network for attachment in service.attachments}
     for other in _before(service, document):
-        attachments = [attachment for attachment in other.attachments
+        attachments = [attachment for attachment
+                       in _attachments(other, document)
                        if attachment.network in mine]
-        if not attachments:
+        if not attachments or not other.replicas:
             continue
         names = {other.name, *service.links.get(other.name, ()),
                  *(alias for attachment in attachments
                    for alias in attachment.aliases)}
         if 'name' in other.properties:
             names.add(other.properties['name'])
-        if choices.resolution == DNS and not other.scaled:
+        if choices.resolution == DNS and not _grouped(other, choices):
             names.discard(hostname(other))
         for name in sorted(names):
             found[name] = _address(other, attachments[0], document, choices)
@@ -467,16 +581,22 @@ def _address(service: compose.Service, attachment: compose.Attachment,
     if _has_ports(service, choices):
         return {'get_attr': [f'port:{service.name}:{attachment.network}',
                              'fixed_ips', 0, 'ip_address']}
-    which = ['resource.0.first_ip'] if service.scaled else ['first_ip']
-    if len(service.attachments) == 1 or (
-            service.attachments[0] is attachment):
-        return {'get_attr': [service.name, *which]}
+    grouped = _grouped(service, choices)
+    return _address_of(service, attachment, 0 if grouped else None, document,
+                       choices)
+
+
+def _address_of(service: compose.Service, attachment: compose.Attachment,
+                replica: int | None, document: compose.Document,
+                choices: Choices) -> dict[str, Any]:
+    """The address of one container; of several, on that network."""
+    prefix = '' if replica is None else f'resource.{replica}.'
+    if len(service.attachments) == 1:
+        return {'get_attr': [service.name, f'{prefix}first_ip']}
     network = document.networks[attachment.network]
     name = _outside(network, choices) or {
         'get_attr': [f'network:{network.name}', 'name']}
-    return {'get_attr': [service.name, *(
-        ['resource.0.networks'] if service.scaled else ['networks']),
-        name, 0]}
+    return {'get_attr': [service.name, f'{prefix}networks', name, 0]}
 
 
 # -- ports and volumes ------------------------------------------------------
@@ -484,7 +604,8 @@ def _address(service: compose.Service, attachment: compose.Attachment,
 def _has_ports(service: compose.Service, choices: Choices) -> bool:
     """Its addresses are known by the world, and outlive its containers."""
     return bool(_world(service) and service.attachments
-                and choices.public_network and not service.scaled
+                and choices.public_network
+                and not _grouped(service, choices)
                 and choices.publish in (FLOATING_IP, PORT_FORWARDING))
 
 
@@ -516,7 +637,8 @@ def _published(service: compose.Service, document: compose.Document,
         return _balanced(service, document, choices)
     if choices.publish == NOWHERE:
         return {}
-    inner = f'port:{service.name}:{service.attachments[0].network}'
+    outermost = _attachments(service, document)[0]
+    inner = f'port:{service.name}:{outermost.network}'
     interfaces = [name for name in _needed(service, document, choices)
                   if name.startswith('interface:')]
     if choices.publish == FLOATING_IP:
@@ -540,7 +662,8 @@ def _published(service: compose.Service, document: compose.Document,
 
 def _balanced(service: compose.Service, document: compose.Document,
               choices: Choices) -> Resources:
-    network = document.networks[service.attachments[0].network]
+    outermost = _attachments(service, document)[0]
+    network = document.networks[outermost.network]
     where = ({'vip_network': _outside(network, choices)}
              if _outside(network, choices)
              else {'vip_subnet': {'get_resource': f'subnet:{network.name}'}})
@@ -550,7 +673,10 @@ def _balanced(service: compose.Service, document: compose.Document,
         f'address:{service.name}': {
             'type': 'OS::Neutron::FloatingIP', 'properties': {
                 'floating_network': choices.public_network,
-                'port_id': {'get_attr': [balancer, 'vip_port_id']}}}}
+                'port_id': {'get_attr': [balancer, 'vip_port_id']}},
+            'depends_on': [name for name
+                           in _needed(service, document, choices)
+                           if name.startswith('interface:')]}}
     for port in _world(service):
         name = f'{service.name}:{port.protocol}:{port.published}'
         protocol = port.protocol.upper()
@@ -563,12 +689,14 @@ def _balanced(service: compose.Service, document: compose.Document,
                 'listener': {'get_resource': f'listener:{name}'},
                 'lb_algorithm': 'ROUND_ROBIN', 'protocol': protocol}}
         for index in range(service.replicas):
-            address = ([service.name, f'resource.{index}.first_ip']
-                       if service.scaled else [service.name, 'first_ip'])
+            address = _address_of(
+                service, outermost,
+                index if _grouped(service, choices) else None, document,
+                choices)
             found[f'member:{name}:{index}'] = {
                 'type': 'OS::Octavia::PoolMember', 'properties': {
                     'pool': {'get_resource': f'pool:{name}'},
-                    'address': {'get_attr': address},
+                    'address': address,
                     'protocol_port': port.first}}
     return found
 
@@ -595,7 +723,7 @@ def _outputs(document: compose.Document, choices: Choices,
              resources: Resources) -> dict[str, Any]:
     services = {}
     for service in document.services.values():
-        if service.scaled:
+        if _grouped(service, choices):
             ids: Any = {'get_attr': [service.name, 'refs']}
             ips: Any = {'get_attr': [service.name, 'first_ip']}
         else:

@@ -32,6 +32,9 @@ import requests.exceptions
 
 from heat_plugins import enginesconf
 
+#: Of the Engine's API; no request is made for it.
+_OLDEST = '1.41'
+
 _LOG_BYTES = 64 * 1024
 
 NotFound = docker.errors.NotFound
@@ -51,13 +54,15 @@ def connected(conf: cfg.ConfigOpts, alias: str, endless: bool = False
         client_cert=(place.cert_file, place.key_file),
         ca_cert=place.ca_file, verify=True) if place.ca_file else False
     client = docker.APIClient(
-        place.url, version='auto', tls=tls,
+        place.url, version=_OLDEST, tls=tls,
         timeout=conf.docker_container.pull_timeout if endless
         else conf.docker_container.timeout)
-    # Whoever answers must not send heat-engine anywhere else.
+    # Whoever answers must not send heat-engine anywhere else. Before the
+    # first request, hence the version is asked for afterwards.
     client.max_redirects = 0
     client.trust_env = False
     try:
+        client._version = client.version(api_version=False)['ApiVersion']
         yield client
     finally:
         client.close()

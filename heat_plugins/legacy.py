@@ -66,8 +66,11 @@ def problems(properties: Mapping[str, Any], grants: Grants
                  *(properties.get('port_bindings') or ())):
         if not _PORT.fullmatch(_container_port(str(port))):
             yield 'port_specs', f'{port!r} is not a port such as 80/tcp'
-    if properties.get('wait_for') == HEALTHY and not (
-            properties.get('healthcheck') or {}).get('test'):
+    check = properties.get('healthcheck') or {}
+    if check and not (check.get('test') or check.get('disable')):
+        yield 'healthcheck', 'it has no test'
+    if properties.get('wait_for') == HEALTHY and (
+            not check.get('test') or check.get('disable')):
         yield 'wait_for', 'healthy needs a test in the property healthcheck'
 
 
@@ -205,6 +208,8 @@ def _binds(volumes: Mapping[str, Any] | None) -> list[str] | None:
 def _healthcheck(check: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if not check:
         return None
+    if check.get('disable'):
+        return {'test': ['NONE']}
     return {'test': list(check['test']), **{
         name: int(_seconds(check[name]) * _SECOND)
         for name in ('interval', 'timeout', 'start_period')

@@ -27,6 +27,7 @@ from typing import Any
 from heatclient import client as heat
 from heatclient import exc as heat_errors
 from novaclient import client as nova
+from novaclient import exceptions as nova_errors
 import openstack
 from openstack import connection
 import openstack.exceptions
@@ -142,12 +143,15 @@ class Commands:
         return str((document or self._load())['name'])
 
     def _images(self) -> dict[str, str]:
+        return self._pairs('image', self._arguments.image)
+
+    def _pairs(self, option: str, entries: Sequence[str]) -> dict[str, str]:
         found = {}
-        for entry in self._arguments.image:
-            service, separator, image = entry.partition('=')
-            if not (service and separator and image):
-                raise CommandError(f'--image {entry}: not SERVICE=IMAGE')
-            found[service] = image
+        for entry in entries:
+            name, _, value = entry.partition('=')
+            if not (name and value):
+                raise CommandError(f'--{option} {entry}: not NAME=VALUE')
+            found[name] = value
         return found
 
     def _template(self, document: dict[str, Any], images: dict[str, str]
@@ -156,7 +160,7 @@ class Commands:
         read = compose.read(document, ignore=arguments.ignore_unsupported)
         for problem in read.warnings:
             _say(f'Left out: {problem}')
-        networks = dict(entry.split('=', 1) for entry in arguments.network)
+        networks = self._pairs('network', arguments.network)
         return read, composehot.template(read, composehot.Choices(
             flavors=self._flavors(), flavor=arguments.flavor,
             images=images, networks=networks,
@@ -364,7 +368,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _say(str(problem))
         return 1
     except (CommandError, composefiles.ComposeError, sources.SourceError,
-            heat_errors.HTTPException,
+            heat_errors.HTTPException, nova_errors.ClientException,
             openstack.exceptions.SDKException) as error:
         _say(f'nova-docker-compose: {error}')
         return 1

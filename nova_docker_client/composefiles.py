@@ -89,13 +89,14 @@ def load(source: Source) -> dict[str, Any]:
     if answer.returncode:
         raise ComposeError(answer.stderr.strip() or 'Compose failed')
     document: dict[str, Any] = json.loads(answer.stdout)
-    _inline_definitions(document)
+    _inline_definitions(document, source)
     for name, service in (document.get('services') or {}).items():
         _inline_mounts(f'services.{name}', service)
     return document
 
 
-def _inline_definitions(document: dict[str, Any]) -> None:
+def _inline_definitions(document: dict[str, Any], source: Source) -> None:
+    variables: dict[str, str] | None = None
     for kind in ('configs', 'secrets'):
         for name, definition in (document.get(kind) or {}).items():
             where = f'{kind}.{name}'
@@ -103,11 +104,23 @@ def _inline_definitions(document: dict[str, Any]) -> None:
                 definition['content'] = _escaped(_text(
                     Path(definition.pop('file')), where))
             elif definition.get('environment'):
+                if variables is None:
+                    variables = _variables(source)
                 variable = definition.pop('environment')
-                if variable not in os.environ:
+                if variable not in variables:
                     raise ComposeError(
                         f'{where}: the variable {variable} is not set')
-                definition['content'] = _escaped(os.environ[variable])
+                definition['content'] = _escaped(variables[variable])
+
+
+def _variables(source: Source) -> dict[str, str]:
+    """Those that Compose knows, of files too; this process's prevail."""
+    answer = subprocess.run(
+        [*program(), *source.arguments(), 'config', '--environment'],
+        capture_output=True, text=True, check=False)
+    found = dict(line.split('=', 1) for line in answer.stdout.splitlines()
+                 if '=' in line)
+    return {**found, **os.environ}
 
 
 def _inline_mounts(where: str, service: dict[str, Any]) -> None:
@@ -149,7 +162,10 @@ def _travelling(mount: Mapping[str, Any], where: str
 def _below(directory: Path, where: str) -> list[Path]:
     """The files below a directory, if all of them are small together."""
     found, size = [], 0
-    for root, _, names in os.walk(directory):
+    for root, folders, names in os.walk(directory):
+        for name in folders:
+            if Path(root, name).is_symlink():
+                raise ComposeError(f'{where}: {root}/{name} is a link')
         for name in names:
             path = Path(root, name)
             if not path.is_file():

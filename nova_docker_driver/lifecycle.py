@@ -124,8 +124,11 @@ class Lifecycle:
                 try:
                     container_id = self._containers.make(servers.inputs(
                         instance, image, tenant, policy, box, mounts))
-                    self._containers.run(container_id, tenant,
-                                         lambda: _check_wanted(instance))
+                    # One that is stopped stays so: Nova would stop it again
+                    # at once, in the middle of whatever it had begun.
+                    if not servers.is_stopped(instance):
+                        self._containers.run(container_id, tenant,
+                                             lambda: _check_wanted(instance))
                 except Exception:
                     with excutils.save_and_reraise_exception():
                         self._engine.remove(names.container(instance.uuid))

@@ -62,6 +62,11 @@ def is_restarted(instance: objects.Instance, exit_code: int) -> bool:
                                           and exit_code != 0)
 
 
+def is_stopped(instance: objects.Instance) -> bool:
+    """Whether its process is not to run, whatever is done to it."""
+    return bool(instance.vm_state == vm_states.STOPPED)
+
+
 def is_suspended(instance: objects.Instance) -> bool:
     """Whether a paused container is what Nova calls suspended."""
     return (instance.vm_state == vm_states.SUSPENDED

@@ -95,6 +95,8 @@ class Container(server.Server):
 
     #: It is not known whether the container is what is waited for.
     _unsure = False
+    #: It is known that it is not, and never will be.
+    _failed = False
 
     # -- create -------------------------------------------------------------
 
@@ -212,8 +214,19 @@ class Container(server.Server):
             self.resource_id_set(orphan.id)
         if super().needs_replace_failed():
             return True
+        # What has failed is tried again, by another one or in place.
+        self._failed = self._has_failed()
+        if self._failed and (
+                self.properties['recreate_policy'] == 'REPLACE'):
+            return True
         self._unsure = True
         return False
+
+    def _has_failed(self) -> bool:
+        found = self.client().servers.get(self.resource_id)
+        return bool(translate.progress(
+            found.status, found.metadata,
+            self.properties['wait_for']).failure)
 
     def _needs_update(self, *args: Any, **kwargs: Any) -> bool:
         # What is kept after a failure has to be waited for.
@@ -238,15 +251,16 @@ class Container(server.Server):
                                       if name not in ours})
         after = json_snippet.properties(self.properties_schema, self.context)
         if self.SECURITY_GROUPS in prop_diff:
-            self._update_security_groups(after[self.SECURITY_GROUPS])
+            self._update_security_groups(after)
         if self.FLAVOR in prop_diff:
             updaters += [self._progress('resize_container',
                                         after[self.FLAVOR]),
                          self._progress('verify_resize')]
-        rebuilt = (after['recreate_policy'] != 'IGNORE'
-                   and any(name in prop_diff for name in self._REBUILDING))
+        rebuilt = self._failed or (
+            after['recreate_policy'] != 'IGNORE'
+            and any(name in prop_diff for name in self._REBUILDING))
         if rebuilt:
-            updaters.append(self._rebuild(after))
+            updaters += self._rebuild(after)
         if rebuilt or self.METADATA in prop_diff:
             self._update_metadata(after, rebuilt)
         return updaters
@@ -257,15 +271,24 @@ class Container(server.Server):
             self.resource_id, verb, handler_extra={'args': arguments},
             checker_extra={'args': arguments})
 
-    def _rebuild(self, after: Any) -> progress.ServerUpdateProgress:
-        """One rebuild, however many properties have changed."""
+    def _rebuild(self, after: Any) -> list[progress.ServerUpdateProgress]:
+        """One rebuild, however many properties have changed.
+
+        What has ended stays so through a rebuild, and is started then: its
+        new process runs once.
+        """
+        found = self.client_plugin().get_server(self.resource_id)
+        stopped = found.status == 'SHUTOFF'
         hostname = {'hostname': after['hostname']} if after['hostname'] else {}
-        return progress.ServerUpdateProgress(
-            self.resource_id, 'rebuild_container',
+        rebuild = progress.ServerUpdateProgress(
+            self.resource_id, 'rebuild_stopped_container' if stopped
+            else 'rebuild_container',
             handler_extra={'args': (self._image(after),
                                     translate.specification(after)),
                            'kwargs': hostname},
             checker_extra={'args': (after['wait_for'],)})
+        return [rebuild, self._progress('start_container', after['wait_for'])
+                ] if stopped else [rebuild]
 
     def _update_metadata(self, after: Any, rebuilt: bool) -> None:
         plugin = self.client_plugin()
@@ -275,14 +298,18 @@ class Container(server.Server):
             {translate.SPEC_KEY: translate.digest(
                 translate.specification(after))} if rebuilt else {})
 
-    def _update_security_groups(self, groups: list[str] | None) -> None:
+    def _update_security_groups(self, after: Any) -> None:
         """Those of Nova's own ports; others have groups of their own."""
         neutron = self.client_plugin('neutron')
-        wanted = neutron.get_secgroup_uuids(groups or ['default'])
+        wanted = neutron.get_secgroup_uuids(
+            after[self.SECURITY_GROUPS] or ['default'])
+        others = {network.get(self.NETWORK_PORT)
+                  for network in after[self.NETWORKS] or ()}
         for interface in self.client().servers.get(
                 self.resource_id).interface_list():
-            neutron.client().update_port(interface.port_id, {
-                'port': {'security_groups': wanted}})
+            if interface.port_id not in others:
+                neutron.client().update_port(interface.port_id, {
+                    'port': {'security_groups': wanted}})
 
     def check_update_complete(self, updaters: list[Any]) -> bool:
         if not super().check_update_complete(updaters):

@@ -139,7 +139,11 @@ class ContainerGroup(stack_resource.StackResource):
         else:
             text = {'services': props['services']}
         for kind in ('configs', 'secrets'):
-            definitions = {**(text.get(kind) or {})}
+            there = text.get(kind) or {}
+            if not isinstance(there, dict):
+                raise compose.Refused([compose.Problem(
+                    kind, compose.NORMALISE)])
+            definitions = dict(there)
             for name, content in (props[kind] or {}).items():
                 definitions[name] = {'content': str(content)}
             if definitions:

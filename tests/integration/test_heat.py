@@ -182,19 +182,60 @@ class TestContainer(base.StackCase):
         self.assertEqual(outputs['ip'], self.address(server))
         heat.delete(f'{url}/snapshots/{taken}')
 
+    def kill_heat_engine(self):
+        lab = cloud.Cloud(self.layout)
+        for process in lab.processes.running()['heat-engine']:
+            process.send_signal(signal.SIGKILL)
+        lab.up()
+
+    def test_what_has_ended_or_failed_is_changed(self):
+        """Its new process runs once, to its end."""
+        stack_id = self.create_stack(JOB.replace(
+            'sleep 8', 'echo first; exit 3'))
+        self.finish(stack_id, 'CREATE', 'FAILED')
+        _, outputs = self.update_stack(stack_id, JOB.replace(
+            'sleep 8', 'echo second'))
+        server, = self.tenant.compute.servers()
+        self.assertEqual(server.id, outputs['id'])
+        self.update_stack(stack_id, JOB.replace(
+            'sleep 8', 'sleep 2; echo third'))
+        self.assertEqual(b'third', self.engine.logs(
+            f'nova-{server.id}').strip())
+        self.assertEqual(0, self.container(server)['State']['ExitCode'])
+
     def test_a_heat_engine_that_is_killed(self):
         """What it began goes on, once, under the next one."""
         stack_id = self.create_stack(JOB)
         self.until(lambda: list(self.tenant.compute.servers()),
                    'a server is made', 30)
-        lab = cloud.Cloud(self.layout)
-        for process in lab.processes.running()['heat-engine']:
-            process.send_signal(signal.SIGKILL)
-        lab.up()
+        self.kill_heat_engine()
         _, outputs = self.update_stack(stack_id, JOB)
         server, = self.tenant.compute.servers()
         self.assertEqual((server.id, 'SHUTOFF'),
                          (outputs['id'], server.status))
+        # In the middle of a change.
+        before = self.container(server)['Id']
+        changed = JOB.replace('sleep 8', 'sleep 7')
+        self.tenant.orchestration.update_stack(stack_id, template=changed)
+        self.until(lambda: self.is_another(server, before),
+                   'it is made anew', 30)
+        self.kill_heat_engine()
+        _, outputs = self.update_stack(stack_id, changed)
+        found, = self.tenant.compute.servers()
+        self.assertEqual((server.id, server.id, 'SHUTOFF'),
+                         (outputs['id'], found.id, found.status))
+        # And of a deletion.
+        self.tenant.orchestration.delete_stack(stack_id)
+        self.kill_heat_engine()
+        self.tenant.orchestration.delete_stack(stack_id)
+        self.until(lambda: not list(self.tenant.orchestration.stacks()),
+                   'it is gone', 60)
+        self.assertEqual([], list(self.tenant.compute.servers()))
+
+    def is_another(self, server, before):
+        found = self.engine.containers(all=True, filters={
+            'name': f'nova-{server.id}$'})
+        return found and found[0]['Id'] != before
 
 
 FETCHED = """

@@ -319,6 +319,112 @@ class TestTemplate(ComposeCase):
         self.assertEqual({'web'}, {name for name in before
                                    if before[name] != after[name]})
 
+    def test_another_network_leaves_the_others_as_they_are(self):
+        def subnets(*names):
+            return {name: one['properties']['cidr'] for name, one
+                    in template(service(networks=dict.fromkeys(names)))[
+                        'resources'].items() if name.startswith('subnet')}
+        few, more = subnets('back', 'web'), subnets('admin', 'back', 'web')
+        self.assertEqual(few, {name: more[name] for name in few})
+        self.assertEqual(3, len(set(more.values())))
+        many = subnets(*(f'n{number}' for number in range(300)))
+        self.assertEqual(300, len(set(many.values())))
+
+    def test_the_world_is_let_in_where_there_is_a_way(self):
+        document = {**service(networks={'a': None, 'z': None}, ports=[
+            {'target': 80, 'published': '80'}]),
+            'networks': {'a': {'internal': True}}}
+        found = template(document, public_network='public')['resources']
+        self.assertEqual({'get_resource': 'port:web:z'}, found[
+            'address:web']['properties']['port_id'])
+        document['networks']['z'] = {'internal': True}
+        self.assertRefused('services.web.ports', document,
+                           public_network='public')
+
+    def test_a_group_of_one_that_is_published(self):
+        found = template(service(ports=[
+            {'target': 80, 'published': '80'}], deploy={'replicas': 1}),
+            public_network='public')['resources']
+        self.assertEqual('OS::NovaDocker::Container', found['web']['type'])
+        self.assertIn('port:web:default', found)
+
+    def test_addresses_on_the_network_that_is_shared(self):
+        found = template({'services': {
+            'db': {'image': 'd', 'networks': {
+                'a': {'aliases': ['sql', 'data']}, 'b': None}},
+            'web': {'image': 'w', 'networks': {'a': None},
+                    'depends_on': ['db']}}})['resources']
+        self.assertEqual({'get_attr': [
+            'db', 'networks', {'get_attr': ['network:a', 'name']}, 0]},
+            found['web']['properties']['extra_hosts']['sql'])
+
+    def test_none_of_a_service(self):
+        found = template({'services': {
+            'w': {'image': 'w', 'scale': 0},
+            'c': {'image': 'c', 'depends_on': ['w']}}})['resources']
+        self.assertNotIn('extra_hosts', found['c']['properties'])
+
+    def test_both_versions_of_ip(self):
+        rules = self.rules({**service(expose=['80'], networks={'n': None}),
+                            'networks': {'n': {'ipam': {'config': [
+                                {'subnet': 'fd00::/64'},
+                                {'subnet': '10.0.0.0/24'}]}}}})
+        self.assertEqual({'rule:web:members:n:tcp:80-80',
+                          'rule:web:members:n:v6:tcp:80-80'}, rules)
+
+    def test_what_is_deep_inside_is_refused_too(self):
+        for where, keys in (
+                ('deploy.resources.limits.pids',
+                 {'deploy': {'resources': {'limits': {'pids': 5}}}}),
+                ('deploy.restart_policy.window',
+                 {'deploy': {'restart_policy': {'window': '5s'}}}),
+                ('healthcheck.start_interval',
+                 {'healthcheck': {'test': 'a', 'start_interval': '1s'}}),
+                ('volumes./x.volume.nocopy', {'volumes': [
+                    {'type': 'volume', 'target': '/x',
+                     'volume': {'nocopy': True}}]}),
+                ('ports', {'ports': [{'target': 1, 'host_ip': '10.1.2.3'}]}),
+                ('extra_hosts', {'extra_hosts': ['a=host-gateway']})):
+            self.assertRefused(f'services.web.{where}', service(**keys))
+
+    def test_volumes_that_would_not_be_what_they_are(self):
+        mount = [{'type': 'volume', 'source': 'v', 'target': '/x'}]
+        self.assertRefused('services.web.volumes./x', {
+            **service(volumes=mount), 'volumes': {'v': {'external': True}}},
+            volumes='ephemeral')
+        self.assertRefused('services.web.volumes./x', {'services': {
+            name: {'image': 'i', 'volumes': mount}
+            for name in ('web', 'other')}}, volumes='ephemeral')
+
+    def test_what_heat_would_take_for_something_else(self):
+        properties = template(service(
+            environment={'digest': 'abc'}, pull_policy='always',
+            hostname='x' * 57 + '.y'))['resources']['web']['properties']
+        self.assertEqual({'map_replace': [
+            {'_': 'abc'}, {'keys': {'_': 'digest'}}]},
+            properties['environment'])
+        self.assertNotIn('pull_policy', properties)
+        self.assertRegex(properties['hostname'], '^x+$')
+
+    def test_odd_documents(self):
+        deep = {}
+        for _ in range(900):
+            deep = {'a': deep}
+        chain = {f's{number}': {'image': 'i', 'depends_on': [
+            f's{number - 1}'] if number else []} for number in range(1500)}
+        compose.read({'services': chain})
+        for document in (service(x=deep), service(mem_limit='9' * 400)):
+            with self.assertRaises(compose.Refused):
+                compose.read(document)
+        compose.read(service(configs=[{'target': '/x', 'content': '',
+                                       'uid': '\u00b2'}]))
+
+    def test_secrets_of_like_names(self):
+        document = {**service(secrets=['db-pw', 'db_pw']), 'secrets': {
+            'db-pw': {'content': 'ONE'}, 'db_pw': {'content': 'TWO'}}}
+        self.assertEqual({'secret_db-pw': 'ONE', 'secret_db_pw': 'TWO'},
+                         compose.read(document).secrets)
+
     def test_volumes(self):
         document = {**service(volumes=[
             {'type': 'volume', 'source': 'data', 'target': '/data'}]),

@@ -68,6 +68,7 @@ class ContainerCase(common.HeatTestCase):
         self.server = mock.create_autospec(
             nova_servers.Server, instance=True, id=SERVER, status='ACTIVE',
             metadata={}, addresses={}, _info={})
+        setattr(self.server, 'OS-EXT-STS:task_state', None)
         # An attribute of the class that the constructor of a server sets.
         self.server.name = 'web'
         self.servers.create.return_value = self.server
@@ -302,6 +303,50 @@ class TestContainer(ContainerCase):
                       self.server.rebuild.call_args.kwargs['userdata'])
         self.assertEqual((web.UPDATE, web.COMPLETE), web.state)
 
+    def test_what_has_ended_is_made_anew_and_started_then(self):
+        """Or Nova would end the new process in the middle of its work."""
+        for wait_for, after in (('completed', 'SHUTOFF'),
+                                ('running', 'ACTIVE')):
+            self.server.status = 'ACTIVE'
+            if wait_for == 'completed':
+                self.server.status = 'SHUTOFF'
+                self.server.metadata = {'docker:exit_code': '0'}
+            web = self.created(wait_for=wait_for)
+            self.server.status = 'SHUTOFF'
+            self.server.start.reset_mock()
+            self.server.start.side_effect = (
+                lambda after=after: self.change(after))
+            self.servers.delete_meta.reset_mock()
+            self.update(web, command=['b'])
+            if wait_for == 'completed':
+                self.servers.delete_meta.assert_called_once_with(
+                    self.server, ['docker:exit_code'])
+            self.server.rebuild.assert_called_with(
+                'img-1', userdata=mock.ANY)
+            self.server.start.assert_called_once_with()
+            self.assertEqual((web.UPDATE, web.COMPLETE), web.state)
+
+    def change(self, status):
+        self.server.status = status
+
+    def test_what_failed_once_is_tried_again(self):
+        web = self.created()
+        web.state_set(web.CREATE, web.FAILED)
+        self.server.status = 'SHUTOFF'
+        self.server.metadata = {'docker:exit_code': '3'}
+
+        def start():
+            self.server.status, self.server.metadata = 'ACTIVE', {}
+        self.server.start.side_effect = start
+        self.update(web)
+        self.server.rebuild.assert_called_once_with(
+            'img-1', userdata=mock.ANY)
+        self.assertEqual((web.UPDATE, web.COMPLETE), web.state)
+        web = self.created(recreate_policy='REPLACE')
+        self.server.status = 'SHUTOFF'
+        self.server.metadata = {'docker:exit_code': '3'}
+        self.assertTrue(web.needs_replace_failed())
+
     def test_the_policies_of_a_change(self):
         web = self.created(recreate_policy='IGNORE')
         self.update(web, recreate_policy='IGNORE', command=['a'])
@@ -348,6 +393,11 @@ class TestContainer(ContainerCase):
             client.return_value.update_port.assert_called_with(
                 'p', {'port': {'security_groups': wanted}})
         self.server.rebuild.assert_not_called()
+        # A port of the template's own has groups of its own.
+        client.return_value.update_port.reset_mock()
+        web._update_security_groups({
+            'security_groups': ['x'], 'networks': [{'port': 'p'}]})
+        client.return_value.update_port.assert_not_called()
 
     def test_new_metadata_is_no_rebuild(self):
         web = self.created()

@@ -164,6 +164,9 @@ class TestGroup(common.HeatTestCase):
                           'image': 'w', 'env_file': ['/etc/passwd']}}))
         self.assertIn('include', self.refused(compose='include: [x]'))
         self.assertIn('is no YAML', self.refused(compose='{'))
+        self.assertIn('configs', self.refused(
+            configs={'y': 'z'},
+            compose='{configs: [x], services: {web: {image: w}}}'))
         for values in ({}, {'services': {'a': {}}, 'compose': 'x'}):
             self.assertIn('compose', str(self.assertRaises(
                 exception.StackValidationFailed,

@@ -142,7 +142,8 @@ class TestValidation(LegacyCase):
         for name, value in (('env', ['=x']), ('port_specs', ['http']),
                             ('wait_for', 'healthy'), ('memory', 5),
                             ('restart_policy', {'Name': 'never'}),
-                            ('cpu_set', 'all'), ('image', None)):
+                            ('cpu_set', 'all'), ('image', None),
+                            ('healthcheck', {'interval': '1s'})):
             self.assertRefused(name, **{name: value})
 
 
@@ -254,6 +255,11 @@ class TestMeaning(common.HeatTestCase):
     def test_secrets_are_not_shown(self):
         self.assertNotIn('hush', str(legacy.info({'Config': {
             'Env': ['PASSWORD=hush']}})))
+
+    def test_no_check(self):
+        self.assertEqual({'test': ['NONE']}, legacy.configuration({
+            'image': 'i', 'healthcheck': {'disable': True}}, {})[
+                'healthcheck'])
 
     def test_changes_of_what_runs(self):
         self.assertEqual({

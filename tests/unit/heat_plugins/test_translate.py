@@ -172,7 +172,8 @@ class TestClient(unittest.TestCase):
         super().setUp()
         self.plugin = clients.NovaDockerClientPlugin.__new__(
             clients.NovaDockerClientPlugin)
-        self.server = mock.Mock(status='ACTIVE', metadata={})
+        self.server = mock.Mock(status='ACTIVE', metadata={}, **{
+            'OS-EXT-STS:task_state': None})
         patch = mock.patch.multiple(
             clients.NovaDockerClientPlugin,
             fetch_server=mock.Mock(return_value=self.server),

@@ -111,6 +111,13 @@ class TestLoad(FileCase):
         with self.assertRaisesRegex(composefiles.ComposeError, 'PW'):
             load(path)
 
+    def test_variables_of_files_are_known_too(self):
+        self.write('PW=sesame', '.env')
+        path = self.write('services: {web: {image: w, secrets: [a]}}\n'
+                          'secrets: {a: {environment: PW}}')
+        self.assertEqual({'secret_a': 'sesame'},
+                         compose.read(load(path)).secrets)
+
     def test_what_compose_itself_does(self):
         self.write('services: {base: {image: b, command: [x]}}', 'base.yaml')
         self.write('services: {extra: {image: e}}', 'more.yaml')
@@ -190,6 +197,8 @@ class TestCommand(FileCase):
         for arguments, expected in (
                 (('convert', '--flavor', 'f'), 'services.web.privileged: '),
                 (('convert', '--flavor', 'f', '--image', 'x'), '--image x'),
+                (('convert', '--flavor', 'f', '--network', 'x',
+                  '--ignore-unsupported'), '--network x'),
                 (('ps',), 'the cloud: '), (('up',), 'services.web')):
             code, _, errors = self.run_command('-f', str(path), *arguments)
             self.assertEqual(1, code)

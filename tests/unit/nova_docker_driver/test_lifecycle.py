@@ -260,6 +260,13 @@ class TestRebuild(LifecycleCase):
         self.assertEqual(('new',), self.engine.specs['id3'].command)
         self.assertEqual(['sandbox', 'server'], self.roles())
 
+    def test_what_is_stopped_is_not_run(self):
+        self.rebuild('#docker-config\ncommand: [new]',
+                     vm_state='stopped')
+        self.assertNotIn('start', self.engine.calls)
+        self.assertEqual(('new',), self.engine.specs['id3'].command)
+        self.assertEqual('created', self.engine.states['id3']['status'])
+
     def test_another_name_needs_another_namespace(self):
         self.rebuild(hostname='other')
         self.network.connect.assert_called_once()
