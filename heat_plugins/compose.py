@@ -809,8 +809,8 @@ class Reader:
                 target = str(entry.get('target') or '')
                 self._check_mount(entry, f'{where}.volumes.{target}')
                 if entry.get('type') == 'tmpfs':
-                    options = self._child(entry, 'tmpfs', where)
-                    size, mode = options.get('size'), options.get('mode')
+                    wanted = self._child(entry, 'tmpfs', where)
+                    size, mode = wanted.get('size'), wanted.get('mode')
                     yield {'type': 'tmpfs', 'target': target, **(
                         {'size_mb': self._mebibytes(size, f'{where}.volumes')}
                         if size else {}), **(

@@ -280,7 +280,7 @@ def _free_cidr(name: str, document: compose.Document) -> str:
         digest = hashlib.sha256(network.encode()).digest()
         number = int.from_bytes(digest[:2]) % _POOL_SIZE
         while True:
-            found = ipaddress.ip_network((_POOL + number * 256, 24))
+            found = ipaddress.IPv4Network((_POOL + number * 256, 24))
             if not any(found.overlaps(one) for one in (
                     *taken, *given.values()) if one.version == 4):
                 break
@@ -453,9 +453,9 @@ def _rolling(service: compose.Service) -> dict[str, int]:
 
 def _properties(service: compose.Service, document: compose.Document,
                 choices: Choices) -> dict[str, Any]:
-    properties = {**_plain(service.properties), **_image(service, choices),
-                  'flavor': flavor_of(service, choices),
-                  'hostname': hostname(service)}
+    properties: dict[str, Any] = {
+        **_plain(service.properties), **_image(service, choices),
+        'flavor': flavor_of(service, choices), 'hostname': hostname(service)}
     if 'image_ref' not in properties:
         # Glance is asked for each container anyway.
         properties.pop('pull_policy', None)

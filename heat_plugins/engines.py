@@ -53,7 +53,7 @@ def connected(conf: cfg.ConfigOpts, alias: str, endless: bool = False
     tls = docker.tls.TLSConfig(
         client_cert=(place.cert_file, place.key_file),
         ca_cert=place.ca_file, verify=True) if place.ca_file else False
-    client = docker.APIClient(
+    client: Any = docker.APIClient(
         place.url, version=_OLDEST, tls=tls,
         timeout=conf.docker_container.pull_timeout if endless
         else conf.docker_container.timeout)
