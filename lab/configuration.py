@@ -312,6 +312,9 @@ def _heat(layout: Layout) -> File:
             'auth_encryption_key': 'nova-docker-lab-not-a-secret-key',
             'region_name_for_services': 'RegionOne',
             'graceful_shutdown_timeout': 3,
+            # Tests hand stacks over.
+            'enable_stack_abandon': 'true',
+            'enable_stack_adopt': 'true',
             'debug': 'true',
             'log_options': 'false',
         },
