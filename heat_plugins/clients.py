@@ -85,13 +85,21 @@ class NovaDockerClientPlugin(nova.NovaClientPlugin):
 
         :raises Error: if it will never be
         """
+        server = self._rebuilt(server_id)
+        return server is not None and self.check_container(server, wait_for)
+
+    def _rebuilt(self, server_id: str) -> Any:
+        """The server, once Nova has done what it was asked for.
+
+        :raises Error: if it could not
+        """
         server = self.fetch_server(server_id)
         if server is None or server.status == 'REBUILD' or task_of(server):
-            return False
+            return None
         if server.status == 'ERROR':
             raise exception.Error('The container could not be rebuilt: '
                                   + fault_of(server))
-        return self.check_container(server, wait_for)
+        return server
 
     def rebuild_stopped_container(self, server_id: str, *arguments: str,
                                   **more: str) -> bool:
@@ -107,13 +115,7 @@ class NovaDockerClientPlugin(nova.NovaClientPlugin):
     def check_rebuild_stopped_container(self, server_id: str, wait_for: str
                                         ) -> bool:
         """Whether it can be started: Nova leaves it stopped."""
-        server = self.fetch_server(server_id)
-        if server is None or server.status == 'REBUILD' or task_of(server):
-            return False
-        if server.status == 'ERROR':
-            raise exception.Error('The container could not be rebuilt: '
-                                  + fault_of(server))
-        return True
+        return self._rebuilt(server_id) is not None
 
     def start_container(self, server_id: str, wait_for: str) -> bool:
         """Starts it, unless it runs."""
