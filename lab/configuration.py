@@ -219,7 +219,7 @@ def _nova(layout: Layout) -> File:
             'debug': 'true',
             'log_options': 'false',
             # A test waits for it to pass.
-            'vif_plugging_timeout': 30,
+            'vif_plugging_timeout': 20,
         },
         'wsgi': {'api_paste_config': layout.venv / 'etc/nova/api-paste.ini'},
         'conductor': {'workers': 1},

@@ -101,6 +101,8 @@ SUITES = (
     Suite('bombs', 'tests/bombs', needs_lab=True, full_only=True, workers=1),
     Suite('benchmarks', command=('python', '-m', 'tests.benchmarks'),
           needs_lab=True, full_only=True),
+    Suite('examples', 'tests/examples', needs_lab=True, full_only=True,
+          workers=1),
     Suite('many', 'tests/scale', needs_lab=True, full_only=True, workers=1),
     Suite('scale', command=('python', '-m', 'tests.benchmarks.scale'),
           needs_lab=True, full_only=True),
