@@ -33,8 +33,10 @@ from openstack import connection
 import openstack.exceptions
 import yaml
 
-from heat_plugins import compose
-from heat_plugins import composehot
+from heat_plugins.compose import documents
+from heat_plugins.compose import models
+from heat_plugins.compose import plans
+from heat_plugins.compose import templates
 from nova_docker_client import composefiles
 from nova_docker_client import sources
 
@@ -155,24 +157,24 @@ class Commands:
         return found
 
     def _template(self, document: dict[str, Any], images: dict[str, str]
-                  ) -> tuple[compose.Document, dict[str, Any]]:
+                  ) -> tuple[models.Document, dict[str, Any]]:
         arguments = self._arguments
-        read = compose.read(document, ignore=arguments.ignore_unsupported)
+        read = documents.read(document, ignore=arguments.ignore_unsupported)
         for problem in read.warnings:
             _say(f'Left out: {problem}')
         networks = self._pairs('network', arguments.network)
-        return read, composehot.template(read, composehot.Choices(
+        return read, templates.make(read, plans.Choices(
             flavors=self._flavors(), flavor=arguments.flavor,
             images=images, networks=networks,
             public_network=arguments.public_network,
             publish=arguments.publish.replace('-', '_'),
             volumes=arguments.volumes, resolution=arguments.name_resolution))
 
-    def _flavors(self) -> tuple[composehot.Flavor, ...]:
+    def _flavors(self) -> tuple[plans.Flavor, ...]:
         """Those of the cloud; none are needed if one is named for all."""
         if self._arguments.command == 'convert' and self._arguments.flavor:
             return ()
-        return tuple(composehot.Flavor(one.name, one.vcpus, one.ram)
+        return tuple(plans.Flavor(one.name, one.vcpus, one.ram)
                      for one in self._nova.flavors.list())
 
     def _built(self, project: str, service: str, description: dict[str, Any]
@@ -349,12 +351,12 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--public-network', default='', metavar='NETWORK',
                         help='where published ports are published')
     parser.add_argument('--publish', default='floating-ip', choices=[
-        name.replace('_', '-') for name in composehot.PUBLISH])
-    parser.add_argument('--volumes', default=composehot.REFUSE,
-                        choices=composehot.VOLUMES,
+        name.replace('_', '-') for name in plans.PUBLISH])
+    parser.add_argument('--volumes', default=plans.REFUSE,
+                        choices=plans.VOLUMES,
                         help='what a named volume is')
-    parser.add_argument('--name-resolution', default=composehot.DNS,
-                        choices=composehot.RESOLUTION)
+    parser.add_argument('--name-resolution', default=plans.DNS,
+                        choices=plans.RESOLUTION)
     parser.add_argument('--ignore-unsupported', action='store_true',
                         help='leave out what cannot be honoured')
 
@@ -363,7 +365,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return int(getattr(Commands(arguments), arguments.command)())
-    except compose.Refused as error:
+    except models.Refused as error:
         for problem in error.problems:
             _say(str(problem))
         return 1

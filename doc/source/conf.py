@@ -82,7 +82,7 @@ def _write_heat(target):
     from heat_plugins.resources import group
     from heat_plugins.resources import image
     from heat_plugins.resources import legacy
-    from heat_plugins import compose
+    from heat_plugins.compose import keys
     from heat_plugins import schemas
     for name, schema in (
             ('container', schemas.PROPERTIES),
@@ -103,7 +103,7 @@ def _write_heat(target):
     (target / 'compose_refused.txt').write_text(_table(
         ('key', 'why, or what instead'), (
             (f'``{key}``', reason)
-            for key, reason in sorted(compose.REFUSED.items()))))
+            for key, reason in sorted(keys.REFUSED.items()))))
 
 
 def _write_tables():

@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+import contextlib
 from typing import Any
 
 from heat.common import exception
@@ -24,9 +26,11 @@ from heat.engine import properties
 from heat.engine.resources import stack_resource
 from heat.engine import support
 
-from heat_plugins import compose
-from heat_plugins import composehot
-from heat_plugins import composetext
+from heat_plugins.compose import documents
+from heat_plugins.compose import models
+from heat_plugins.compose import plans
+from heat_plugins.compose import templates
+from heat_plugins.compose import texts
 
 _S = properties.Schema
 
@@ -73,21 +77,21 @@ class ContainerGroup(stack_resource.StackResource):
             _S.STRING, _('How ports are published: a floating IP for each '
                          'service, one for all that forwards ports, or a '
                          'load balancer of Octavia.'),
-            default=composehot.FLOATING_IP, update_allowed=True,
+            default=plans.FLOATING_IP, update_allowed=True,
             constraints=[constraints.AllowedValues(list(
-                composehot.PUBLISH))]),
+                plans.PUBLISH))]),
         'volumes': _S(
             _S.STRING, _('What a named volume is: refused, a directory that '
                          'ends with its container, or a volume of Cinder.'),
-            default=composehot.REFUSE, update_allowed=True,
+            default=plans.REFUSE, update_allowed=True,
             constraints=[constraints.AllowedValues(list(
-                composehot.VOLUMES))]),
+                plans.VOLUMES))]),
         'name_resolution': _S(
             _S.STRING, _('How services find each other by name: Neutron\'s '
                          'DNS, or lines of /etc/hosts for those that they '
-                         'depend on.'), default=composehot.DNS,
+                         'depend on.'), default=plans.DNS,
             update_allowed=True, constraints=[constraints.AllowedValues(
-                list(composehot.RESOLUTION))]),
+                list(plans.RESOLUTION))]),
         'flavor': _S(
             _S.STRING, _('The flavor of services that ask for no resources; '
                          'the smallest if not given.'), update_allowed=True,
@@ -122,39 +126,41 @@ class ContainerGroup(stack_resource.StackResource):
         if bool(props['services']) == bool(props['compose']):
             raise exception.StackValidationFailed(message=_(
                 'Property services: either this or compose is needed'))
-        which = 'compose' if props['compose'] else 'services'
+        with self._refusals():
+            return templates.make(self._document(), self._choices())
+
+    def child_params(self) -> dict[str, Any]:
+        """The secrets, which are not in the template."""
+        with self._refusals():
+            return dict(self._document().secrets)
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What cannot be honoured is a mistake in a property."""
+        which = 'compose' if self.properties['compose'] else 'services'
         try:
-            return composehot.template(self._document(), self._choices())
-        except compose.Refused as error:
+            yield
+        except models.Refused as error:
             raise exception.StackValidationFailed(
                 message=f'Property {which}: {error}') from error
 
-    def child_params(self) -> dict[str, Any]:
-        return dict(self._document().secrets)
-
-    def _document(self) -> compose.Document:
+    def _document(self) -> models.Document:
         props = self.properties
-        if props['compose']:
-            text = composetext.load(props['compose'])
-        else:
-            text = {'services': props['services']}
-        for kind in ('configs', 'secrets'):
-            there = text.get(kind) or {}
-            if not isinstance(there, dict):
-                raise compose.Refused([compose.Problem(
-                    kind, compose.NORMALISE)])
-            definitions = dict(there)
-            for name, content in (props[kind] or {}).items():
-                definitions[name] = {'content': str(content)}
-            if definitions:
-                text = {**text, kind: definitions}
-        return compose.read(text, escaped=bool(props['compose']),
-                            ignore=props['ignore_unsupported'])
+        if not props['compose']:
+            return documents.read(
+                {'services': props['services'], **{
+                    kind: texts.contents(props[kind] or {})
+                    for kind in ('configs', 'secrets')}},
+                escaped=False, ignore=props['ignore_unsupported'])
+        return documents.read(
+            texts.completed(texts.load(props['compose']), {
+                kind: props[kind] or {} for kind in ('configs', 'secrets')}),
+            ignore=props['ignore_unsupported'])
 
-    def _choices(self) -> composehot.Choices:
+    def _choices(self) -> plans.Choices:
         props = self.properties
-        return composehot.Choices(
-            flavors=tuple(composehot.Flavor(one.name, one.vcpus, one.ram)
+        return plans.Choices(
+            flavors=tuple(plans.Flavor(one.name, one.vcpus, one.ram)
                           for one in self.client('nova').flavors.list()),
             flavor=props['flavor'] or '', images=props['images'] or {},
             networks=props['networks'] or {},

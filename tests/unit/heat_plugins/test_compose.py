@@ -22,14 +22,16 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies
 
-from heat_plugins import compose
-from heat_plugins import composehot
-from heat_plugins import composetext
+from heat_plugins.compose import documents
+from heat_plugins.compose import models
+from heat_plugins.compose import plans
+from heat_plugins.compose import templates
+from heat_plugins.compose import texts
 
-FLAVORS = (composehot.Flavor('large', 4, 4096),
-           composehot.Flavor('tiny', 1, 64),
-           composehot.Flavor('small', 1, 256))
-CHOICES = composehot.Choices(flavors=FLAVORS)
+FLAVORS = (plans.Flavor('large', 4, 4096),
+           plans.Flavor('tiny', 1, 64),
+           plans.Flavor('small', 1, 256))
+CHOICES = plans.Choices(flavors=FLAVORS)
 
 
 def service(**keys):
@@ -37,19 +39,19 @@ def service(**keys):
 
 
 def web(escaped=True, **keys):
-    return compose.read(service(**keys), escaped).services['web']
+    return documents.read(service(**keys), escaped).services['web']
 
 
 def template(document, **choices):
-    return composehot.template(
-        compose.read(document),
-        composehot.Choices(flavors=FLAVORS, **choices))
+    return templates.make(
+        documents.read(document),
+        plans.Choices(flavors=FLAVORS, **choices))
 
 
 class ComposeCase(unittest.TestCase):
 
     def assertRefused(self, where, document, **choices):
-        with self.assertRaises(compose.Refused) as caught:
+        with self.assertRaises(models.Refused) as caught:
             template(document, **choices)
         self.assertIn(where, [problem.where for problem
                               in caught.exception.problems],
@@ -59,13 +61,13 @@ class ComposeCase(unittest.TestCase):
 class TestPurity(unittest.TestCase):
 
     def test_reading_needs_nothing_of_heat(self):
-        code = ('import sys, heat_plugins.composehot, '
-                'heat_plugins.composetext; print([name for name '
+        code = ('import sys, heat_plugins.compose.templates, '
+                'heat_plugins.compose.texts; print([name for name '
                 'in sys.modules if name.split(".")[0] in '
                 '("heat", "nova", "docker", "oslo_config")])')
         self.assertEqual('[]', subprocess.run(
             [sys.executable, '-c', code], capture_output=True, text=True,
-            check=True, cwd=Path(compose.__file__).parents[1]
+            check=True, cwd=Path(models.__file__).parents[2]
         ).stdout.strip())
 
 
@@ -156,13 +158,13 @@ class TestRead(ComposeCase):
     def test_texts(self):
         for text in ('[1', '- a', 'a: &x 1\nb: *x', 'x' * 2 ** 21, '!!int a',
                      '[' * 2000):
-            with self.assertRaises(compose.Refused):
-                composetext.load(text)
-        self.assertEqual({'services': {}}, composetext.load('services: {}'))
+            with self.assertRaises(models.Refused):
+                texts.load(text)
+        self.assertEqual({'services': {}}, texts.load('services: {}'))
 
     def test_warnings_in_place_of_refusals(self):
-        found = compose.read(service(privileged=True, init=True),
-                             ignore=True)
+        found = documents.read(service(privileged=True, init=True),
+                               ignore=True)
         self.assertEqual(['services.web.privileged'],
                          [problem.where for problem in found.warnings])
         self.assertEqual({'init': True},
@@ -181,9 +183,9 @@ class TestRead(ComposeCase):
                 inner, max_size=4), max_leaves=20))
     def test_anything_is_read_or_refused(self, value):
         try:
-            composehot.template(compose.read(
+            templates.make(documents.read(
                 {'services': {'web': value}, 'networks': value}), CHOICES)
-        except compose.Refused as error:
+        except models.Refused as error:
             self.assertTrue(error.problems)
 
 
@@ -327,8 +329,8 @@ class TestTemplate(ComposeCase):
         few, more = subnets('back', 'web'), subnets('admin', 'back', 'web')
         self.assertEqual(few, {name: more[name] for name in few})
         self.assertEqual(3, len(set(more.values())))
-        many = subnets(*(f'n{number}' for number in range(300)))
-        self.assertEqual(300, len(set(many.values())))
+        many = subnets(*(f'n{number}' for number in range(250)))
+        self.assertEqual(250, len(set(many.values())))
 
     def test_the_world_is_let_in_where_there_is_a_way(self):
         document = {**service(networks={'a': None, 'z': None}, ports=[
@@ -384,6 +386,10 @@ class TestTemplate(ComposeCase):
                     {'type': 'volume', 'target': '/x',
                      'volume': {'nocopy': True}}]}),
                 ('ports', {'ports': [{'target': 1, 'host_ip': '10.1.2.3'}]}),
+                ('volumes./x', {'volumes': [
+                    {'type': 'tmpfs', 'source': 'a', 'target': '/x'}]}),
+                ('logging.options.compress', {'logging': {
+                    'options': {'compress': 'true'}}}),
                 ('extra_hosts', {'extra_hosts': ['a=host-gateway']})):
             self.assertRefused(f'services.web.{where}', service(**keys))
 
@@ -406,24 +412,38 @@ class TestTemplate(ComposeCase):
         self.assertNotIn('pull_policy', properties)
         self.assertRegex(properties['hostname'], '^x+$')
 
+    def test_more_than_anybody_works_through(self):
+        many = {'services': {'web': {'image': 'w'}}, 'networks': {
+            f'n{number}': {} for number in range(20_000)}}
+        for document in (many, {'services': {
+                f's{number}': {'image': 'i'} for number in range(501)}}):
+            with self.assertRaises(models.Refused):
+                documents.read(document, ignore=True)
+
+    def test_networks_of_the_cloud_may_have_both_versions_of_ip(self):
+        document = service(expose=['80'])
+        self.assertEqual(1, len(self.rules(document)))
+        self.assertEqual(2, len(self.rules(document, networks={
+            'default': 'there'})))
+
     def test_odd_documents(self):
         deep = {}
         for _ in range(900):
             deep = {'a': deep}
         chain = {f's{number}': {'image': 'i', 'depends_on': [
-            f's{number - 1}'] if number else []} for number in range(1500)}
-        compose.read({'services': chain})
+            f's{number - 1}'] if number else []} for number in range(500)}
+        documents.read({'services': chain})
         for document in (service(x=deep), service(mem_limit='9' * 400)):
-            with self.assertRaises(compose.Refused):
-                compose.read(document)
-        compose.read(service(configs=[{'target': '/x', 'content': '',
-                                       'uid': '\u00b2'}]))
+            with self.assertRaises(models.Refused):
+                documents.read(document)
+        documents.read(service(configs=[{'target': '/x', 'content': '',
+                                         'uid': '\u00b2'}]))
 
     def test_secrets_of_like_names(self):
         document = {**service(secrets=['db-pw', 'db_pw']), 'secrets': {
             'db-pw': {'content': 'ONE'}, 'db_pw': {'content': 'TWO'}}}
         self.assertEqual({'secret_db-pw': 'ONE', 'secret_db_pw': 'TWO'},
-                         compose.read(document).secrets)
+                         documents.read(document).secrets)
 
     def test_volumes(self):
         document = {**service(volumes=[
@@ -464,7 +484,7 @@ class TestTemplate(ComposeCase):
         self.assertNotIn('hush', json.dumps(found))
         self.assertTrue(found['parameters']['secret_pw']['hidden'])
         self.assertEqual({'secret_pw': 'hush'},
-                         compose.read(document).secrets)
+                         documents.read(document).secrets)
 
     def test_images(self):
         for image, expected in (
@@ -473,8 +493,9 @@ class TestTemplate(ComposeCase):
                 ('registry.example.org/a:1',
                  {'image_ref': 'registry.example.org/a:1'}),
                 ('localhost:5000/a', {'image_ref': 'localhost:5000/a'})):
-            self.assertEqual(expected, composehot._image(
-                compose.Service('web', {}, image=image), CHOICES))
+            made = template(service(image=image))['resources']['web']
+            self.assertLessEqual(expected.items(),
+                                 made['properties'].items())
         self.assertRefused('services.web.image', {'services': {'web': {}}})
         self.assertRefused('services.web.build', {'services': {'web': {
             'build': {'context': '.'}}}})

@@ -18,14 +18,17 @@ from unittest import mock
 from heat.common import exception
 from heat.common import template_format
 from heat.engine.clients.os import glance
+from heat.engine.hot import template as hot_template
 from heat.engine import properties
 from heat.engine import rsrc_defn
 from heat.engine import scheduler
 from heat.tests import common
 from heat.tests import utils
 
-from heat_plugins import compose
-from heat_plugins import composehot
+from heat_plugins.compose import documents
+from heat_plugins.compose import models
+from heat_plugins.compose import plans
+from heat_plugins.compose import templates
 from heat_plugins.resources import group
 from heat_plugins.resources import image
 from nova_docker_client import composefiles
@@ -34,8 +37,8 @@ from tests.unit.heat_plugins import test_container  # noqa: F401
 
 EXAMPLES = Path(__file__).parents[3] / 'etc/heat/templates'
 
-FLAVORS = (composehot.Flavor('c1.tiny', 1, 64),
-           composehot.Flavor('c1.large', 4, 4096))
+FLAVORS = (plans.Flavor('c1.tiny', 1, 64),
+           plans.Flavor('c1.large', 4, 4096))
 
 
 class TestTemplates(common.HeatTestCase):
@@ -64,14 +67,14 @@ class TestTemplates(common.HeatTestCase):
         for sample in samples.samples():
             document = composefiles.load(composefiles.Source(
                 [str(sample.path)]))
-            for publish in composehot.PUBLISH:
-                for volumes in composehot.VOLUMES:
+            for publish in plans.PUBLISH:
+                for volumes in plans.VOLUMES:
                     try:
-                        template = composehot.template(
-                            compose.read(document), composehot.Choices(
+                        template = templates.make(
+                            documents.read(document), plans.Choices(
                                 flavors=FLAVORS, public_network='public',
                                 publish=publish, volumes=volumes))
-                    except compose.Refused:
+                    except models.Refused:
                         continue
                     with self.subTest(sample.name):
                         self.check(template)
@@ -145,7 +148,7 @@ class TestGroup(common.HeatTestCase):
     def test_a_compose_file(self):
         made = self.group(
             compose='services: {web: {image: w, command: [$$x], '
-                    'secrets: [pw]}}', secrets={'pw': 'hush'},
+                    'secrets: [pw]}}', secrets={'pw': 'hu$h$$'},
             images={'web': 'mine'}, networks={'default': 'private'},
             flavor='c1.tiny')
         found = made.child_template()['resources']
@@ -153,7 +156,8 @@ class TestGroup(common.HeatTestCase):
             found['web']['properties'][name]
             for name in ('image', 'command', 'networks')))
         self.assertNotIn('network:default', found)
-        self.assertEqual({'secret_pw': 'hush'}, made.child_params())
+        # What comes beside the file is as it is.
+        self.assertEqual({'secret_pw': 'hu$h$$'}, made.child_params())
 
     def test_what_is_refused_is_named(self):
         self.assertIn('Property compose: services.web.privileged',
@@ -184,6 +188,15 @@ class TestGroup(common.HeatTestCase):
             'services', 'web', 'ips', 0))
         self.assertEqual('203.0.113.1', made.get_attribute('published',
                                                            'web'))
+
+
+class TestFunctions(common.HeatTestCase):
+
+    def test_all_that_heat_has_are_known(self):
+        functions = {name for name in
+                     hot_template.HOTemplate20210416.functions
+                     if not name.startswith('Fn::')}
+        self.assertEqual(set(), functions - templates.FUNCTIONS)
 
 
 class TestImage(common.HeatTestCase):

@@ -19,14 +19,16 @@ import tempfile
 import unittest
 from unittest import mock
 
-from heat_plugins import compose
-from heat_plugins import composehot
+from heat_plugins.compose import documents
+from heat_plugins.compose import models
+from heat_plugins.compose import plans
+from heat_plugins.compose import templates
 from nova_docker_client import compose as command
 from nova_docker_client import composefiles
 from tests import composefiles as samples
 
-FLAVORS = (composehot.Flavor('c1.tiny', 1, 64),
-           composehot.Flavor('c1.large', 4, 4096))
+FLAVORS = (plans.Flavor('c1.tiny', 1, 64),
+           plans.Flavor('c1.large', 4, 4096))
 
 
 def load(path, **more):
@@ -45,11 +47,11 @@ class TestSamples(unittest.TestCase):
                 self.assertEqual(sample.refused, self.refused(sample))
 
     def refused(self, sample):
-        choices = composehot.Choices(
+        choices = plans.Choices(
             flavors=FLAVORS, public_network='public', publish=sample.publish)
         try:
-            composehot.template(compose.read(load(sample.path)), choices)
-        except compose.Refused as error:
+            templates.make(documents.read(load(sample.path)), choices)
+        except models.Refused as error:
             return {problem.where for problem in error.problems}
         return set()
 
@@ -84,7 +86,7 @@ class TestLoad(FileCase):
              for one in service['configs']])
         self.assertEqual(['volume'], [mount['type'] for mount
                                       in service['volumes']])
-        read = compose.read(load(path)).services['web'].properties
+        read = documents.read(load(path)).services['web'].properties
         self.assertEqual('listen $port;', read['files'][0]['content'])
 
     def test_others_do_not(self):
@@ -95,8 +97,8 @@ class TestLoad(FileCase):
                       './absent:/x:ro', '/:/x:ro'):
             path = self.write(f'services: {{web: {{image: w, volumes: '
                               f'["{mount}"]}}}}')
-            with self.assertRaises(compose.Refused) as caught:
-                compose.read(load(path))
+            with self.assertRaises(models.Refused) as caught:
+                documents.read(load(path))
             self.assertEqual(['services.web.volumes./x'], [
                 problem.where for problem in caught.exception.problems])
 
@@ -107,7 +109,7 @@ class TestLoad(FileCase):
             'secrets: {a: {file: ./pw.txt}, b: {environment: PW}}')
         with mock.patch.dict(os.environ, PW='quiet'):
             self.assertEqual({'secret_a': 'hush$', 'secret_b': 'quiet'},
-                             compose.read(load(path)).secrets)
+                             documents.read(load(path)).secrets)
         with self.assertRaisesRegex(composefiles.ComposeError, 'PW'):
             load(path)
 
@@ -116,7 +118,7 @@ class TestLoad(FileCase):
         path = self.write('services: {web: {image: w, secrets: [a]}}\n'
                           'secrets: {a: {environment: PW}}')
         self.assertEqual({'secret_a': 'sesame'},
-                         compose.read(load(path)).secrets)
+                         documents.read(load(path)).secrets)
 
     def test_what_compose_itself_does(self):
         self.write('services: {base: {image: b, command: [x]}}', 'base.yaml')

@@ -14,11 +14,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
-from heat_plugins import compose
+from heat_plugins.compose import models
 
 #: Characters; Heat bounds the whole request anyway.
 _MOST = 2 ** 20
@@ -31,18 +32,43 @@ def load(text: str) -> dict[str, Any]:
                      could be a huge document then
     """
     if len(text) > _MOST:
-        raise compose.Refused([compose.Problem('', 'is longer than 1 MiB')])
+        raise models.Refused([models.Problem('', 'is longer than 1 MiB')])
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                raise compose.Refused([compose.Problem(
-                    f'alias {event.anchor}', compose.NORMALISE)])
+                raise models.Refused([models.Problem(
+                    f'alias {event.anchor}', models.NORMALISE)])
         document = yaml.load(text, Loader=yaml.CSafeLoader)  # noqa: S506
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, compose.Refused):
+        if isinstance(error, models.Refused):
             raise
-        raise compose.Refused([compose.Problem(
+        raise models.Refused([models.Problem(
             '', f'is no YAML: {str(error)[:200]}')]) from error
     if not isinstance(document, dict):
-        raise compose.Refused([compose.Problem('', 'is no mapping')])
+        raise models.Refused([models.Problem('', 'is no mapping')])
     return document
+
+
+def contents(given: Mapping[str, Any], escaped: bool = False
+             ) -> dict[str, Any]:
+    """Definitions of configs or secrets by their contents.
+
+    :param escaped: as a Compose file writes a dollar
+    """
+    return {name: {'content': str(content).replace('$', '$$') if escaped
+                   else str(content)} for name, content in given.items()}
+
+
+def completed(document: Mapping[str, Any],
+              given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A document with contents that came beside it, by kind and name.
+
+    :raises Refused: if it has something else in their place
+    """
+    found = dict(document)
+    for kind, definitions in given.items():
+        there = found.get(kind) or {}
+        if not isinstance(there, dict):
+            raise models.Refused([models.Problem(kind, models.NORMALISE)])
+        found[kind] = {**there, **contents(definitions, escaped=True)}
+    return found
