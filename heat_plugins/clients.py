@@ -52,6 +52,10 @@ class NovaDockerClientPlugin(nova.NovaClientPlugin):
         server = self.fetch_server(server_id)
         if server is None:
             return False
+        if server.status == 'SHUTOFF' and (
+                translate.EXIT_CODE in server.metadata):
+            # It is not that of the process to come.
+            self.client().servers.delete_meta(server, [translate.EXIT_CODE])
         server.rebuild(image, userdata=user_data, **more)
         return True
 
@@ -101,16 +105,8 @@ class NovaDockerClientPlugin(nova.NovaClientPlugin):
                                   + fault_of(server))
         return server
 
-    def rebuild_stopped_container(self, server_id: str, *arguments: str,
-                                  **more: str) -> bool:
-        """As ``rebuild_container``, of one whose process has ended."""
-        server = self.fetch_server(server_id)
-        if server is None:
-            return False
-        if translate.EXIT_CODE in server.metadata:
-            # It is not that of the process to come.
-            self.client().servers.delete_meta(server, [translate.EXIT_CODE])
-        return self.rebuild_container(server_id, *arguments, **more)
+    #: What it is waited for afterwards is another thing.
+    rebuild_stopped_container = rebuild_container
 
     def check_rebuild_stopped_container(self, server_id: str, wait_for: str
                                         ) -> bool:

@@ -210,6 +210,44 @@ POLICIES = {
 
 PROPERTIES = {**SPECIFICATION, **POLICIES}
 
+#: Of a server, what means nothing to a container, or is the plug-in's.
+HIDDEN = (
+    'user_data', 'user_data_update_policy', 'admin_pass', 'admin_user',
+    'personality', 'reservation_id', 'diskConfig', 'block_device_mapping',
+    'block_device_mapping_v2', 'image_update_policy',
+    'software_config_transport', 'deployment_swift_data')
+
+
+def of_container(server: Any) -> dict[str, properties.Schema]:
+    """The properties of Heat's server, as they are for a container.
+
+    :param server: Heat's class of the resource
+    """
+    inherited = dict(server.properties_schema)
+    for name in HIDDEN:
+        inherited[name] = _hidden(inherited[name], inherited[name].default)
+    inherited['user_data_format'] = _hidden(inherited['user_data_format'],
+                                            server.RAW)
+    inherited['image'] = _S(
+        _S.STRING, _('The Glance image, by name or id; its container_format '
+                     'is docker.'), update_allowed=True,
+        constraints=[constraints.CustomConstraint('glance.image')])
+    inherited['flavor_update_policy'] = _choice(
+        _('How a new flavor is applied: by Nova\'s resize, or by another '
+          'container.'), ['RESIZE', 'REPLACE'], default='RESIZE',
+        update_allowed=True)
+    groups = inherited['security_groups']
+    inherited['security_groups'] = _S(
+        groups.type, groups.description, default=groups.default,
+        schema=groups.schema, update_allowed=True)
+    return {**inherited, **PROPERTIES}
+
+
+def _hidden(schema: properties.Schema, default: Any) -> properties.Schema:
+    return _S(schema.type, schema.description, implemented=False,
+              default=default, schema=schema.schema)
+
+
 _A = attributes.Schema
 
 

@@ -35,11 +35,11 @@ _CONTAINER = 'OS::NovaDocker::Container'
 
 #: Of this version of templates.
 FUNCTIONS = frozenset((
-    'Ref', 'and', 'contains', 'digest', 'equals', 'filter', 'get_attr', 'get_file',
-    'get_param', 'get_resource', 'if', 'list_concat', 'list_concat_unique',
-    'list_join', 'make_url', 'map_merge', 'map_replace', 'not', 'or',
-    'repeat', 'resource_facade', 'str_replace', 'str_replace_strict',
-    'str_replace_vstrict', 'str_split', 'yaql'))
+    'Ref', 'and', 'contains', 'digest', 'equals', 'filter', 'get_attr',
+    'get_file', 'get_param', 'get_resource', 'if', 'list_concat',
+    'list_concat_unique', 'list_join', 'make_url', 'map_merge',
+    'map_replace', 'not', 'or', 'repeat', 'resource_facade', 'str_replace',
+    'str_replace_strict', 'str_replace_vstrict', 'str_split', 'yaql'))
 
 
 def make(document: models.Document, choices: plans.Choices

@@ -20,8 +20,6 @@ from typing import Any
 from heat.common import exception
 from heat.common.i18n import _
 from heat.engine.clients import progress
-from heat.engine import constraints
-from heat.engine import properties
 from heat.engine.resources.openstack.nova import server
 from heat.engine import support
 from oslo_config import cfg
@@ -33,41 +31,6 @@ from heat_plugins import translate
 
 CONF = cfg.CONF
 conf.register(CONF)
-
-_HIDDEN = (
-    'user_data', 'user_data_update_policy', 'admin_pass', 'admin_user',
-    'personality', 'reservation_id', 'diskConfig', 'block_device_mapping',
-    'block_device_mapping_v2', 'image_update_policy',
-    'software_config_transport', 'deployment_swift_data')
-
-
-def _hidden(schema: properties.Schema, **changes: Any) -> properties.Schema:
-    return properties.Schema(
-        schema.type, schema.description, implemented=False,
-        default=changes.get('default', schema.default), schema=schema.schema)
-
-
-def _properties_schema() -> dict[str, properties.Schema]:
-    inherited = dict(server.Server.properties_schema)
-    for name in _HIDDEN:
-        inherited[name] = _hidden(inherited[name])
-    inherited['user_data_format'] = _hidden(
-        inherited['user_data_format'], default=server.Server.RAW)
-    inherited['image'] = properties.Schema(
-        properties.Schema.STRING,
-        _('The Glance image, by name or id; its container_format is '
-          'docker.'), update_allowed=True,
-        constraints=[constraints.CustomConstraint('glance.image')])
-    inherited['flavor_update_policy'] = properties.Schema(
-        properties.Schema.STRING,
-        _('How a new flavor is applied: by Nova\'s resize, or by another '
-          'container.'), default='RESIZE', update_allowed=True,
-        constraints=[constraints.AllowedValues(['RESIZE', 'REPLACE'])])
-    groups = inherited['security_groups']
-    inherited['security_groups'] = properties.Schema(
-        groups.type, groups.description, default=groups.default,
-        schema=groups.schema, update_allowed=True)
-    return {**inherited, **schemas.PROPERTIES}
 
 
 class Container(server.Server):
@@ -86,7 +49,7 @@ class Container(server.Server):
     _REBUILDING = (server.Server.IMAGE, 'hostname',
                    *translate.SPEC_PROPERTIES)
 
-    properties_schema = _properties_schema()
+    properties_schema = schemas.of_container(server.Server)
 
     attributes_schema = {**server.Server.attributes_schema,
                          **schemas.ATTRIBUTES}

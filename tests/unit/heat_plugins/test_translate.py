@@ -158,7 +158,7 @@ class TestResource(unittest.TestCase):
         schema = properties.schemata(container.Container.properties_schema)
         for name in schemas.PROPERTIES:
             self.assertTrue(schema[name].update_allowed, name)
-        for name in container._HIDDEN:
+        for name in schemas.HIDDEN:
             self.assertFalse(schema[name].implemented, name)
         self.assertTrue(schema['image'].update_allowed)
         self.assertEqual('RAW', schema['user_data_format'].default)
