@@ -19,11 +19,20 @@ from collections.abc import Iterator
 from heat_plugins.compose import models
 from heat_plugins.compose import plans
 
+#: Of the version of templates that is made; a map of one such entry is one.
+FUNCTIONS = frozenset((
+    'Ref', 'and', 'contains', 'digest', 'equals', 'filter', 'get_attr',
+    'get_file', 'get_param', 'get_resource', 'if', 'list_concat',
+    'list_concat_unique', 'list_join', 'make_url', 'map_merge',
+    'map_replace', 'not', 'or', 'repeat', 'resource_facade', 'str_replace',
+    'str_replace_strict', 'str_replace_vstrict', 'str_split', 'yaql'))
+
 
 def find(plan: plans.Plan) -> Iterator[models.Problem]:
     """Each with the key of the document that it is about."""
     for service in plan.document.services.values():
         yield from _of_needs(service, plan)
+        yield from _of_names(service)
         yield from _of_volumes(service, plan)
         yield from _of_addresses(service)
         yield from _of_ports(service, plan)
@@ -48,6 +57,17 @@ def _of_needs(service: models.Service, plan: plans.Plan
         yield models.Problem(
             f'{where}.restart', f'with {restart} it never completes, and '
             'others wait for that')
+
+
+def _of_names(service: models.Service) -> Iterator[models.Problem]:
+    for key in ('environment', 'labels', 'sysctls'):
+        entries = service.properties.get(key) or {}
+        for name in entries if len(entries) == 1 else ():
+            if name in FUNCTIONS or name.startswith('Fn::'):
+                yield models.Problem(
+                    f'services.{service.name}.{key}.{name}', 'alone it is '
+                    'taken for a function of Heat; have another one beside '
+                    'it')
 
 
 def _of_addresses(service: models.Service) -> Iterator[models.Problem]:

@@ -33,14 +33,6 @@ VERSION = '2021-04-16'
 
 _CONTAINER = 'OS::NovaDocker::Container'
 
-#: Of this version of templates.
-FUNCTIONS = frozenset((
-    'Ref', 'and', 'contains', 'digest', 'equals', 'filter', 'get_attr',
-    'get_file', 'get_param', 'get_resource', 'if', 'list_concat',
-    'list_concat_unique', 'list_join', 'make_url', 'map_merge',
-    'map_replace', 'not', 'or', 'repeat', 'resource_facade', 'str_replace',
-    'str_replace_strict', 'str_replace_vstrict', 'str_split', 'yaql'))
-
 
 def make(document: models.Document, choices: plans.Choices
          ) -> dict[str, Any]:
@@ -131,16 +123,7 @@ def _properties(service: models.Service, plan: plans.Plan) -> dict[str, Any]:
         _mount(volume, plan) for volume in service.volumes)]
     if mounts:
         properties['mounts'] = mounts
-    return {name: _literal(value) for name, value in properties.items()}
-
-
-def _literal(value: Any) -> Any:
-    """A map of one entry whose name is that of a function of Heat is none."""
-    if isinstance(value, dict) and len(value) == 1:
-        (key, entry), = value.items()
-        if key in FUNCTIONS or key.startswith('Fn::'):
-            return {'map_replace': [{'_': entry}, {'keys': {'_': key}}]}
-    return value
+    return properties
 
 
 def _mount(volume: models.Volume, plan: plans.Plan) -> dict[str, Any]:
@@ -233,10 +216,10 @@ def _outputs(plan: plans.Plan, resources: plans.Resources
     for service in plan.document.services.values():
         if plans.grouped(service, plan):
             ids: Any = {'get_attr': [service.name, 'refs']}
-            ips: Any = {'get_attr': [service.name, 'first_ip']}
+            ips: Any = _outermost_address(service, plan)
         else:
             ids = [{'get_resource': service.name}]
-            ips = [{'get_attr': [service.name, 'first_ip']}]
+            ips = [_outermost_address(service, plan)]
         services[service.name] = {'ids': ids, 'ips': ips}
     published = {
         name.partition(':')[2] or 'all': {
@@ -248,3 +231,10 @@ def _outputs(plan: plans.Plan, resources: plans.Resources
                      'value': services},
         'published': {'description': 'Public addresses by service.',
                       'value': published}}
+
+
+def _outermost_address(service: models.Service, plan: plans.Plan) -> Any:
+    """Of a group, the addresses of all."""
+    attachments = plans.attachments(service, plan)
+    return plans.address_of(service, attachments[0], None, plan) if (
+        attachments) else None

@@ -52,20 +52,22 @@ def services(**changes):
     return {
         'web': {'image': 'busybox', 'command': serving(80),
                 'ports': [{'target': 80, 'published': '80'}],
+                'networks': {'front': None, 'back': None},
                 'depends_on': {
                     'db': {'condition': 'service_healthy'},
                     'job': {'condition':
                             'service_completed_successfully'}},
                 **changes},
         'db': {'image': 'busybox', 'command': serving(5432),
-               'expose': ['5432'], 'networks': {'default': {
-                   'aliases': ['database']}},
+               'expose': ['5432'], 'networks': {
+                   'back': {'aliases': ['database']}, 'side': None},
                'healthcheck': {'test': ['CMD', 'nc', '-w', '1', '127.0.0.1',
                                         '5432', '-e', 'true'],
                                'interval': '1s'}},
         'job': {'image': 'busybox', 'command': ['sh', '-c', 'sleep 1'],
-                'depends_on': ['db']},
+                'networks': {'back': None}, 'depends_on': ['db']},
         'worker': {'image': 'busybox', 'scale': 2,
+                   'networks': {'back': None},
                    'command': ['sh', '-c', 'trap exit TERM; sleep 600 & '
                                'wait']},
     }

@@ -28,6 +28,7 @@ from heat.tests import utils
 from heat_plugins.compose import documents
 from heat_plugins.compose import models
 from heat_plugins.compose import plans
+from heat_plugins.compose import problems
 from heat_plugins.compose import templates
 from heat_plugins.resources import group
 from heat_plugins.resources import image
@@ -196,7 +197,7 @@ class TestFunctions(common.HeatTestCase):
         functions = {name for name in
                      hot_template.HOTemplate20210416.functions
                      if not name.startswith('Fn::')}
-        self.assertEqual(set(), functions - templates.FUNCTIONS)
+        self.assertEqual(set(), functions - problems.FUNCTIONS)
 
 
 class TestImage(common.HeatTestCase):
