@@ -85,8 +85,11 @@ def _no_service_starts() -> Iterator[None]:
 
 def _install_environment(layout: lab_layout.Layout) -> None:
     here = layout.source / 'lab'
-    wanted = _digest(sys.version, (here / 'requirements.txt').read_text(),
-                     (here / 'constraints.txt').read_text())
+    requirements = (layout.source / 'requirements.txt',
+                    here / 'requirements.txt')
+    constraints = here / 'constraints.txt'
+    wanted = _digest(sys.version, *(
+        path.read_text() for path in (*requirements, constraints)))
     marker = layout.venv / 'lab-environment'
     if marker.exists() and marker.read_text() == wanted:
         return
@@ -96,11 +99,11 @@ def _install_environment(layout: lab_layout.Layout) -> None:
         if not (layout.bin / 'pip').exists():
             shutil.rmtree(layout.venv, ignore_errors=True)
             _run([sys.executable, '-m', 'venv', str(layout.venv)], log)
-        pip = [str(layout.bin / 'pip'), 'install', '--progress-bar', 'off']
-        _run([*pip, '-c', str(here / 'constraints.txt'),
-              'pip', 'setuptools', 'wheel', 'pbr'], log)
-        _run([*pip, '-c', str(here / 'constraints.txt'),
-              '-r', str(here / 'requirements.txt')], log)
+        pip = [str(layout.bin / 'pip'), 'install', '--progress-bar', 'off',
+               '-c', str(constraints)]
+        _run([*pip, 'pip', 'setuptools', 'wheel', 'pbr'], log)
+        _run([*pip, *(part for path in requirements
+                      for part in ('-r', str(path)))], log)
         marker.write_text(wanted)
 
 

@@ -136,7 +136,17 @@ class LabCase(unittest.TestCase):
             if answer:
                 return answer
             time.sleep(0.2)
-        self.fail(f'not within {patience} s: {what}')
+        self.fail(f'not within {patience} s: {what}\n{self.evidence()}')
+
+    def evidence(self):
+        """What a failure would be explained by, where no log is kept."""
+        servers = [f'{server.id} {server.status} {server.task_state}'
+                   for server in self.admin.compute.servers(
+                       all_projects=True)]
+        logs = [line[:200] for host in self.layout.hosts for line
+                in (self.layout.logs / f'nova-compute-{host.name}.log')
+                .read_text(errors='replace').splitlines()[-8:]]
+        return '\n'.join((*servers, *logs))
 
     def await_compute(self):
         """The scheduler takes the host for one that lives.

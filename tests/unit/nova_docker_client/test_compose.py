@@ -262,3 +262,152 @@ class TestFollow(unittest.TestCase):
                     returncode=0, stdout=json.dumps({'services': {}}))):
             self.assertEqual({'services': {}},
                              composefiles.load(composefiles.Source()))
+
+
+class Cloud:
+    """What the commands ask of a cloud, and what they asked for."""
+
+    def __init__(self):
+        self.heat, self.nova, self.glance = (
+            mock.Mock(), mock.Mock(), mock.Mock())
+        self.heat.stacks.get.side_effect = self.stack
+        self.heat.stacks.create.side_effect = self.create
+        self.heat.stacks.update.side_effect = self.update
+        self.heat.stacks.delete.side_effect = self.delete
+        self.heat.resources.list.return_value = []
+        self.nova.flavors.list.return_value = [mock.Mock(vcpus=1, ram=64)]
+        self.nova.flavors.list.return_value[0].name = 'c1.tiny'
+        self.nova.servers.get.side_effect = self.server
+        self.glance.images.return_value = []
+        self.glance.create_image.return_value.id = 'image-id'
+        self.status = None
+        self.outputs = [
+            {'output_key': 'services', 'output_value': {
+                'web': {'ids': ['s1', None]}, 'job': {'ids': ['s2']}}},
+            {'output_key': 'published', 'output_value': {
+                'web': '192.0.2.9'}}]
+
+    def stack(self, identity):
+        if self.status is None:
+            raise command.heat_errors.HTTPNotFound()
+        return mock.Mock(id='id', stack_name='p', stack_status=self.status,
+                         outputs=self.outputs)
+
+    def create(self, **values):
+        self.status = 'CREATE_COMPLETE'
+        return {'stack': {'id': 'id'}}
+
+    def update(self, identity, **values):
+        self.status = 'UPDATE_COMPLETE'
+
+    def delete(self, identity):
+        self.status = 'DELETE_COMPLETE'
+
+    def server(self, identity):
+        found = mock.Mock(
+            status='ACTIVE', metadata={'docker:health': 'healthy'},
+            addresses={'front': [{'addr': '10.0.0.5'}]})
+        found.name = 'p-web'
+        found.get_console_output.return_value = 'one\ntwo\n'
+        if identity == 's2':
+            found.name, found.status = 'p-job', 'SHUTOFF'
+            found.metadata = {'docker:exit_code': '3'}
+            found.addresses = {}
+        return found
+
+
+class TestCommandsOfACloud(FileCase):
+
+    def setUp(self):
+        super().setUp()
+        self.cloud = Cloud()
+        connected = mock.Mock(image=self.cloud.glance)
+        for target, name, value in (
+                (command.openstack, 'connect',
+                 mock.Mock(return_value=connected)),
+                (command.heat, 'Client',
+                 mock.Mock(return_value=self.cloud.heat)),
+                (command.nova, 'Client',
+                 mock.Mock(return_value=self.cloud.nova))):
+            patch = mock.patch.object(target, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+        self.path = self.write(
+            'services: {web: {build: ., ports: ["80:80"]}, '
+            'job: {image: j}}')
+
+    def run_command(self, *arguments):
+        output, errors = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(output), \
+                contextlib.redirect_stderr(errors):
+            code = command.main(['-f', str(self.path), '-p', 'p',
+                                 *arguments])
+        return code, output.getvalue(), errors.getvalue()
+
+    def test_up_creates_and_then_updates(self):
+        up = ('up', '--image', 'web=w', '--public-network', 'public')
+        code, _, errors = self.run_command(*up)
+        self.assertEqual(0, code, errors)
+        self.assertIn('p: creating', errors)
+        self.assertIn('web is published at 192.0.2.9', errors)
+        values = self.cloud.heat.stacks.create.call_args.kwargs
+        self.assertEqual(('p', 60), (values['stack_name'],
+                                     values['timeout_mins']))
+        web = values['template']['resources']['web']['properties']
+        self.assertEqual(('w', 'c1.tiny'), (web['image'], web['flavor']))
+        code, _, errors = self.run_command(*up)
+        self.assertEqual(0, code)
+        self.assertIn('p: updating', errors)
+        self.assertEqual(('id',), self.cloud.heat.stacks.update.call_args.args)
+
+    def test_up_builds_once_for_each_content(self):
+        with mock.patch.object(command.composefiles, 'build',
+                               return_value='sha256:1'), \
+                mock.patch.object(command.sources, 'LocalEngine') as local:
+            local.return_value.read.return_value = iter([b'tar'])
+            up = ('up', '--build', '--public-network', 'public')
+            self.assertEqual(0, self.run_command(*up)[0])
+            made = self.cloud.glance.create_image.call_args.kwargs
+            self.assertEqual('sha256:1', made['built_image_digest'])
+            self.assertEqual('docker', made['container_format'])
+            self.cloud.glance.images.return_value = [
+                mock.Mock(id='other', properties={}),
+                mock.Mock(id='same', properties={
+                    'built_image_digest': 'sha256:1'})]
+            self.assertEqual(0, self.run_command(*up)[0])
+            self.cloud.glance.create_image.assert_called_once()
+        self.assertEqual('same', self.cloud.heat.stacks.update.call_args
+                         .kwargs['template']['resources']['web'][
+                             'properties']['image'])
+
+    def test_ps(self):
+        self.cloud.status = 'CREATE_COMPLETE'
+        code, output, _ = self.run_command('ps')
+        self.assertEqual(0, code)
+        self.assertEqual([
+            ['SERVICE', 'NAME', 'STATUS', 'HEALTH', 'ADDRESS'],
+            ['job', 'p-job', 'exited', '(3)', '-', '-'],
+            ['web', 'p-web', 'running', 'healthy', '10.0.0.5']],
+            [line.split() for line in output.splitlines()])
+
+    def test_logs(self):
+        self.cloud.status = 'CREATE_COMPLETE'
+        code, output, _ = self.run_command('logs', 'web')
+        self.assertEqual((0, 'p-web | one\np-web | two\n'), (code, output))
+        code, _, errors = self.run_command('logs', 'cache')
+        self.assertEqual(1, code)
+        self.assertIn('no such service: cache', errors)
+
+    def test_down(self):
+        code, _, errors = self.run_command('down')
+        self.assertEqual(1, code)
+        self.assertIn('there is no stack p', errors)
+        self.cloud.status = 'CREATE_COMPLETE'
+        code, _, errors = self.run_command('down')
+        self.assertEqual(0, code)
+        self.cloud.heat.stacks.delete.assert_called_once_with('id')
+
+    def test_interrupted(self):
+        with mock.patch.object(command.Commands, 'ps',
+                               side_effect=KeyboardInterrupt):
+            self.assertEqual(130, self.run_command('ps')[0])
