@@ -256,6 +256,10 @@ class Network:
             netns.add_to_bridge(nic.host_end, vif_object.bridge_name)
 
     def _unplug(self, instance: objects.Instance, vif: Vif) -> None:
+        with _plug_errors(vif):
+            # First: it may be vanishing with its namespace, and os-vif does
+            # not take it well when a device goes while it deletes it.
+            netns.delete(vif['devname'])
         try:
             vif_object = _os_vif(vif)
             with _plug_errors(vif):
@@ -266,8 +270,6 @@ class Network:
                 raise
             LOG.debug('Port %s was never plugged here: %s', vif['id'], error,
                       instance=instance)
-        with _plug_errors(vif):
-            netns.delete(vif['devname'])
 
     @contextlib.contextmanager
     def _plugging_awaited(self, instance: objects.Instance,

@@ -29,7 +29,7 @@ from lab import layout as lab_layout
 from lab import seed
 from tests import conservation
 
-_PATIENCE = 90
+_PATIENCE = 180
 
 #: A first process that ends when it is asked to; a bare sleep would not.
 LASTING = 'command: [sh, -c, "trap exit TERM; sleep 600 & wait"]'
@@ -143,9 +143,12 @@ class LabCase(unittest.TestCase):
         servers = [f'{server.id} {server.status} {server.task_state}'
                    for server in self.admin.compute.servers(
                        all_projects=True)]
-        logs = [line[:200] for host in self.layout.hosts for line
-                in (self.layout.logs / f'nova-compute-{host.name}.log')
-                .read_text(errors='replace').splitlines()[-8:]]
+        logs = []
+        for host in self.layout.hosts:
+            log = self.layout.logs / f'nova-compute-{host.name}.log'
+            lines = log.read_text(errors='replace').splitlines()
+            logs += [line[:200] for line in lines[-2000:]
+                     if ' DEBUG ' not in line][-8:]
         return '\n'.join((*servers, *logs))
 
     def await_compute(self):

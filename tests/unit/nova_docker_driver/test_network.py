@@ -255,7 +255,7 @@ class TestPlugging(unittest.TestCase):
         calls.attach_mock(os_vif, 'os_vif')
         self.network.connect(self.instance, [vif], '/netns/1')
         self.assertEqual(
-            ['os_vif.unplug', 'netns.delete', 'netns.create_veth',
+            ['netns.delete', 'os_vif.unplug', 'netns.create_veth',
              'os_vif.plug', 'netns.configure'],
             [call[0] for call in calls.mock_calls])
         expected = [('network-vif-plugged', vif['id'])]
