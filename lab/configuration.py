@@ -33,6 +33,7 @@ PUBLIC_GATEWAY = '172.24.4.1'
 DNS_DOMAIN = 'lab.example'
 PUBLIC_POOL = ('172.24.4.10', '172.24.4.250')
 PRIVATE_CIDR = '10.20.0.0/24'
+DEFAULT_POOL = '10.21.0.0/16'
 
 #: Of images that servers of the lab may have without Glance.
 REGISTRY = '127.0.0.1:15999'

@@ -13,7 +13,8 @@
 """Builds small image archives from the host's own busybox: no registry.
 
 ``web`` serves a page with what it fetches from ``db``; ``db`` keeps one
-counter and a greeting; ``busybox`` is for tests and for trying things.
+counter and a greeting; ``busybox`` is for tests and for trying things;
+``ssh`` lets in who has the key pair of the server, as Tempest expects it.
 """
 
 from __future__ import annotations
@@ -22,12 +23,18 @@ from collections.abc import Mapping, Sequence
 import hashlib
 import io
 import json
+import os
+import re
 import subprocess
 import sys
 import tarfile
 from typing import Any
 
 BUSYBOX = '/bin/busybox'
+DROPBEAR = '/usr/sbin/dropbear'
+
+#: Paths to contents and modes.
+Files = Mapping[str, tuple[str | bytes, int]]
 
 _APPLETS_IN = ('bin', 'usr/bin', 'sbin', 'usr/sbin')
 
@@ -49,6 +56,17 @@ while IFS=: read user password; do
 done
 """
 
+_LOGIN = """#!/bin/sh
+# Who may log in is what the metadata service says, as soon as it answers.
+keys=http://169.254.169.254/latest/meta-data/public-keys/0/openssh-key
+mkdir -p /root/.ssh && chmod 700 /root/.ssh
+for attempt in $(seq 60); do
+    timeout 3 wget -q -O /root/.ssh/authorized_keys $keys && break
+    sleep 1
+done &
+LD_LIBRARY_PATH=/opt/dropbear exec dropbear -F -E -R
+"""
+
 _WEB_PAGE = """#!/bin/sh
 row=$(wget -q -O - "http://$DB_HOST:$DB_PORT/")
 printf 'Content-Type: text/html\\r\\n\\r\\n'
@@ -58,12 +76,12 @@ echo "<p>From the database: <b>${row:-nothing}</b></p></body></html>"
 """
 
 
-def archive(name: str, files: Mapping[str, tuple[str, int]] | None = None,
+def archive(name: str, files: Files | None = None,
             config: Mapping[str, Any] | None = None) -> bytes:
     """A docker-save archive of busybox with more files in it.
 
     :param name: the tag that the archive carries
-    :param files: path to content and mode
+    :param files: beside those of busybox
     :param config: the image's configuration, as in ``docker inspect``
     """
     layer = _layer(files or {})
@@ -118,7 +136,31 @@ def db() -> bytes:
          'Env': ['PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'GREETING=hello']})
 
 
-def _layer(files: Mapping[str, tuple[str, int]]) -> bytes:
+def ssh() -> bytes:
+    """The host's own dropbear, with what it is linked to."""
+    linked = subprocess.run(['ldd', DROPBEAR], capture_output=True,
+                            text=True, check=True).stdout
+    # Apart, or the static busybox would load libraries that are not its own.
+    # What reads the program itself is found at its own place only.
+    programs = {
+        path.lstrip('/') if path == DROPBEAR or '/ld-' in path
+        else f'opt/dropbear/{os.path.basename(path)}': _program(path)
+        for path in (DROPBEAR, *re.findall(r'(/\S+) \(0x', linked))}
+    return archive('ssh:lab', {
+        **programs, 'etc/dropbear/none': ('', 0o644),
+        'etc/shells': ('/bin/sh\n', 0o644),
+        'etc/shadow': ('root:*:1::::::\n', 0o600),
+        'bin/chpasswd': (_CHPASSWD, 0o755),
+        'sbin/login-server': (_LOGIN, 0o755)},
+        {'Cmd': ['/sbin/login-server']})
+
+
+def _program(path: str) -> tuple[bytes, int]:
+    with open(os.path.realpath(path), 'rb') as file:
+        return file.read(), 0o755
+
+
+def _layer(files: Files) -> bytes:
     output = io.BytesIO()
     with open(BUSYBOX, 'rb') as program, tarfile.open(
             fileobj=output, mode='w', format=tarfile.GNU_FORMAT) as layer:
@@ -136,7 +178,8 @@ def _layer(files: Mapping[str, tuple[str, int]]) -> bytes:
              b'nobody:x:65534:65534::/:/bin/sh\n', 0o644)
         _add(layer, 'etc/group', b'root:x:0:\nnobody:x:65534:\n', 0o644)
         for path, (content, mode) in files.items():
-            _add(layer, path, content.encode(), mode)
+            _add(layer, path, content.encode() if isinstance(content, str)
+                 else content, mode)
     return output.getvalue()
 
 
@@ -161,5 +204,5 @@ def _architecture() -> str:
 
 if __name__ == '__main__':
     # The archive of an image by its name, for who has no registry.
-    sys.stdout.buffer.write({'busybox': busybox, 'web': web, 'db': db}[
-        sys.argv[1]]())
+    sys.stdout.buffer.write({'busybox': busybox, 'web': web, 'db': db,
+                             'ssh': ssh}[sys.argv[1]]())

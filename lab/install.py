@@ -33,9 +33,9 @@ from lab import layout as lab_layout
 
 DEBIAN_PACKAGES = (
     'btrfs-progs', 'busybox-static', 'ca-certificates', 'curl', 'docker.io',
-    'docker-registry', 'git', 'haproxy', 'iproute2', 'iptables',
-    'mariadb-server', 'openvswitch-switch', 'ovn-central', 'ovn-host',
-    'procps', 'python3-venv', 'rabbitmq-server')
+    'docker-registry', 'dropbear-bin', 'git', 'haproxy', 'iproute2',
+    'iptables', 'mariadb-server', 'openvswitch-switch', 'ovn-central',
+    'ovn-host', 'procps', 'python3-venv', 'rabbitmq-server')
 
 _POLICY = Path('/usr/sbin/policy-rc.d')
 

@@ -219,9 +219,13 @@ def _flavors(cloud: connection.Connection) -> None:
 def _networks(cloud: connection.Connection,
               demo: connection.Connection) -> None:
     public = cloud.network.create_network(
-        name='public', **{'router:external': True,
-                          'provider:network_type': 'flat',
-                          'provider:physical_network': 'public'})
+        name='public', is_default=True, **{
+            'router:external': True, 'provider:network_type': 'flat',
+            'provider:physical_network': 'public'})
+    # Of networks that Neutron makes by itself for who has none.
+    cloud.network.create_subnet_pool(
+        name='default', is_default=True, is_shared=True,
+        default_prefix_length=26, prefixes=[configuration.DEFAULT_POOL])
     first, last = configuration.PUBLIC_POOL
     cloud.network.create_subnet(
         name='public-subnet', network_id=public.id, ip_version=4,

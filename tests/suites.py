@@ -13,7 +13,8 @@
 """Runs the test suites one after the other and tells their seconds.
 
 ``suites.py`` runs the set of the continuous integration, ``suites.py full``
-adds what takes long, and ``suites.py NAME...`` runs single suites.
+adds what takes long, and ``suites.py NAME...`` runs single suites, with
+``tempest --smoke`` for a part of one.
 """
 
 from __future__ import annotations
@@ -91,11 +92,14 @@ SUITES = (
     Suite('api', 'tests/api', needs_lab=True),
     Suite('integration', 'tests/integration', needs_lab=True, workers=1),
     Suite('metadata', 'tests/metadata', needs_lab=True, workers=1),
+    Suite('tempest-smoke', command=('python', '-m', 'lab.tempest',
+                                    '--smoke'), needs_lab=True),
     # Last of those that use the lab: it has one host more from then on.
     Suite('hosts', 'tests/hosts', needs_lab=True, workers=1),
-    Suite('tempest-heat', command=('python', '-m', 'lab.tempest', '--regex',
-                                   'nova_docker_tempest_plugin'),
-          needs_lab=True, full_only=True),
+    Suite('tempest', command=('python', '-m', 'lab.tempest'), needs_lab=True,
+          full_only=True),
+    # Nova's conformance tests of drivers are in api.
+    Suite('upstream', 'tests/upstream', full_only=True),
     Suite('loading', 'tests/loading', needs_lab=True, full_only=True,
           workers=1),
     Suite('bombs', 'tests/bombs', needs_lab=True, full_only=True, workers=1),
@@ -144,6 +148,8 @@ def main(arguments: list[str]) -> int:
 def _chosen(arguments: list[str]) -> list[Suite]:
     if arguments == ['full']:
         return list(SUITES)
+    if arguments == ['tempest', '--smoke']:
+        arguments = ['tempest-smoke']
     if arguments:
         unknown = set(arguments) - {suite.name for suite in SUITES}
         if unknown:

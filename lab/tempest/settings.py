@@ -10,52 +10,27 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Runs Tempest against the lab: ``python -m lab.tempest --regex REGEX``.
-
-Tempest has an environment of its own below the lab's root, with this checkout
-in it, and no requirement of the driver's.
-"""
+"""tempest.conf for the lab, and the resources of the lab that it names."""
 
 from __future__ import annotations
 
 import configparser
 import dataclasses
-import os
 from pathlib import Path
 import subprocess
 import sys
 
-from lab import cloud
 from lab import container_images
 from lab import demo
 from lab import layout as lab_layout
 from lab import seed
-
-PACKAGES = ('tempest==47.0.0', 'heat-tempest-plugin==3.0.0')
-
-
-def install(layout: lab_layout.Layout) -> Path:
-    """The environment is there afterwards; answers its programs' place."""
-    root = layout.root / 'tempest'
-    marker = root / 'installed'
-    wanted = ' '.join((*PACKAGES, str(layout.source)))
-    if not marker.exists() or marker.read_text() != wanted:
-        print('installing Tempest ...', file=sys.stderr, flush=True)
-        subprocess.run([sys.executable, '-m', 'venv', str(root)], check=True)
-        pip = [str(root / 'bin/pip'), 'install', '--quiet']
-        subprocess.run([*pip, 'pbr', 'setuptools', 'wheel', *PACKAGES],
-                       check=True)
-        subprocess.run([*pip, '--no-deps', '--no-build-isolation', '-e',
-                        str(layout.source)], check=True)
-        marker.write_text(wanted)
-    return root / 'bin'
 
 
 @dataclasses.dataclass(frozen=True)
 class Resources:
     """What of the lab's own the tests use, by id."""
 
-    #: Images whose processes last.
+    #: Images that one can log in to.
     images: tuple[str, str]
     flavors: tuple[str, str]
     public_network: str
@@ -64,9 +39,9 @@ class Resources:
 def resources(layout: lab_layout.Layout) -> Resources:
     """They are there afterwards, for every project to see."""
     admin = seed.connect(layout)
+    content = container_images.ssh()
     images = [demo.upload_image(admin, f'tempest-{name}', content)
-              for name, content in (('web', container_images.web()),
-                                    ('db', container_images.db()))]
+              for name in ('ssh', 'ssh-alt')]
     for image in images:
         admin.image.update_image(image, visibility='public')
     found = Resources(
@@ -104,17 +79,21 @@ def configuration(layout: lab_layout.Layout, found: Resources
             'image_ref': found.images[0], 'image_ref_alt': found.images[1],
             'flavor_ref': found.flavors[0],
             'flavor_ref_alt': found.flavors[1],
-            'build_interval': 1, 'build_timeout': 120,
+            'fixed_network_name': 'private',
+            'min_compute_nodes': layout.computes,
+            'build_interval': 1, 'build_timeout': 180,
             'max_microversion': 'latest'},
         'compute-feature-enabled': _features(layout),
-        # Nobody has put an ssh server into the images.
-        'validation': {'run_validation': 'false'},
+        'validation': {'run_validation': 'true', 'image_ssh_user': 'root',
+                       'image_alt_ssh_user': 'root',
+                       'connect_method': 'floating',
+                       'ssh_key_type': 'rsa'},
         'network': {'public_network_id': found.public_network,
                     'floating_network_name': 'public'},
         'image': {'disk_formats': 'raw', 'container_formats': 'docker'},
         'heat_plugin': {
-            **account, 'image_ref': 'tempest-web',
-            'minimal_image_ref': 'tempest-web',
+            **account, 'image_ref': 'tempest-ssh',
+            'minimal_image_ref': 'tempest-ssh',
             'instance_type': 'c1.small', 'minimal_instance_type': 'c1.tiny',
             'fixed_network_name': 'private',
             'fixed_subnet_name': 'private-subnet',
@@ -133,29 +112,12 @@ def _features(layout: lab_layout.Layout) -> dict[str, object]:
             in map(str.split, lines) if group == 'compute-feature-enabled'}
 
 
-def main(arguments: list[str]) -> int:
-    layout = lab_layout.Layout.from_environment()
-    cloud.Cloud(layout).up()
-    binaries = install(layout)
-    workspace = layout.root / 'tempest' / 'workspace'
-    workspace.mkdir(parents=True, exist_ok=True)
-    if not (workspace / '.stestr.conf').exists():
-        subprocess.run([str(binaries / 'tempest'), 'init', str(workspace)],
-                       check=True, capture_output=True)
+def write(layout: lab_layout.Layout, path: Path) -> None:
+    """The file is there afterwards, and what it names."""
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_dict({section: {key: str(value)
                                 for key, value in values.items()}
                       for section, values in configuration(
                           layout, resources(layout)).items()})
-    with (workspace / 'etc/tempest.conf').open('w') as file:
+    with path.open('w') as file:
         parser.write(file)
-    return subprocess.run(
-        [str(binaries / 'tempest'), 'run', '--serial', '--config-file',
-         str(workspace / 'etc/tempest.conf'), *arguments],
-        cwd=workspace, check=False,
-        env={**os.environ, 'PATH': f'{binaries}:{os.environ["PATH"]}'}
-    ).returncode
-
-
-if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
