@@ -35,6 +35,12 @@ PUBLIC_POOL = ('172.24.4.10', '172.24.4.250')
 PRIVATE_CIDR = '10.20.0.0/24'
 DEFAULT_POOL = '10.21.0.0/16'
 
+#: Nova's own, and those that a server names others for.
+FILTERS = ('ComputeFilter', 'ComputeCapabilitiesFilter',
+           'ImagePropertiesFilter', 'ServerGroupAntiAffinityFilter',
+           'ServerGroupAffinityFilter', 'SameHostFilter',
+           'DifferentHostFilter')
+
 #: Of images that servers of the lab may have without Glance.
 REGISTRY = '127.0.0.1:15999'
 
@@ -225,6 +231,7 @@ def _nova(layout: Layout) -> File:
         'wsgi': {'api_paste_config': layout.venv / 'etc/nova/api-paste.ini'},
         'conductor': {'workers': 1},
         'scheduler': {'workers': 1},
+        'filter_scheduler': {'enabled_filters': ','.join(FILTERS)},
         'oslo_concurrency': _lock(layout, 'nova'),
         'quota': {'instances': -1, 'cores': -1, 'ram': -1},
         'glance': {'api_servers': layout.url('glance')},

@@ -23,7 +23,7 @@ the end of a process is recorded again a few seconds later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from nova.compute import task_states
 from nova import context as nova_context
@@ -35,6 +35,7 @@ from nova_docker_driver import engine
 from nova_docker_driver import errors
 from nova_docker_driver import models
 from nova_docker_driver import names
+from nova_docker_driver import userspec
 
 LOG = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ _ATTEMPTS = 5
 #: The Engine's word for "never".
 _NEVER = '0001-01-01'
 
-Change = Callable[[Mapping[str, str]], dict[str, str]]
+Change = Callable[[objects.Instance], dict[str, str]]
 
 
 class Reporter:
@@ -77,23 +78,25 @@ class Reporter:
                           been removed or started again since
         """
         try:
-            observed = outcome(self._engine.inspect(container_id))
+            container = self._engine.inspect(container_id)
+            observed, image = outcome(container), container.image
         except errors.NotFound:
-            observed = {}
+            # The digest of one that is gone stays until another one starts.
+            observed, image = {}, ''
         if exit_code is not None:
             observed[EXIT_CODE] = str(exit_code)
         try:
-            _write(instance_uuid, lambda current: {
-                **{key: value for key, value in current.items()
-                   if key not in _OURS}, **observed})
+            _write(instance_uuid, lambda instance: {
+                **{key: value for key, value in instance.metadata.items()
+                   if key not in _OURS}, **observed,
+                **_identity(instance, image)})
         except exception.InstanceNotFound:
             LOG.debug('Server %s is gone; nothing to record', instance_uuid)
 
 
 def outcome(container: models.Container) -> dict[str, str]:
     """What a container's state says, as metadata. Pure."""
-    # That of a container which is gone stays until another one starts.
-    found = {IMAGE_DIGEST: container.image} if container.image else {}
+    found = {}
     if container.status in ('exited', 'dead'):
         found[EXIT_CODE] = str(container.exit_code)
         if container.oom_killed:
@@ -107,6 +110,16 @@ def outcome(container: models.Container) -> dict[str, str]:
     return found
 
 
+def _identity(instance: objects.Instance, image: str) -> dict[str, str]:
+    """What a server runs, if it was asked for as a container.
+
+    Who asks for an ordinary server finds the metadata that it was given.
+    """
+    if not image or not userspec.is_given(instance.user_data):
+        return {}
+    return {IMAGE_DIGEST: image}
+
+
 def _write(instance_uuid: str, change: Change) -> None:
     """Makes a change stand.
 
@@ -116,7 +129,7 @@ def _write(instance_uuid: str, change: Change) -> None:
     for _ in range(_ATTEMPTS):
         instance = objects.Instance.get_by_uuid(
             context, instance_uuid, expected_attrs=['metadata'])
-        changed = change(instance.metadata)
+        changed = change(instance)
         if (instance.task_state == task_states.DELETING
                 or changed == instance.metadata):
             return

@@ -85,6 +85,14 @@ def _parse(user_data: str | None,
     return specvalues.tenant_spec({**defaults, **own})
 
 
+def is_given(user_data: str | None) -> bool:
+    """Whether a server's user_data, as Nova has it, is a specification.
+
+    :raises InvalidSpec: if it is no text
+    """
+    return _decoded(user_data).partition('\n')[0].rstrip() == HEADER
+
+
 def _document(user_data: str | None) -> dict[str, Any]:
     text = _decoded(user_data)
     first, _, rest = text.partition('\n')

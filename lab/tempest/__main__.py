@@ -50,8 +50,7 @@ PAGE = 'doc/source/tempest-figures.rst'
 
 def main() -> int:
     options = _parser().parse_args()
-    layout = lab_layout.Layout.from_environment(
-        2 if _is_whole(options) else 1)
+    layout = lab_layout.Layout.from_environment()
     cloud.Cloud(layout).up(metadata=True)
     workspace = _workspace(layout)
     tests = _tests(workspace, options.regex)

@@ -20,6 +20,7 @@ from pathlib import Path
 import subprocess
 import sys
 
+from lab import configuration
 from lab import container_images
 from lab import demo
 from lab import layout as lab_layout
@@ -44,16 +45,15 @@ def resources(layout: lab_layout.Layout) -> Resources:
               for name in ('ssh', 'ssh-alt')]
     for image in images:
         admin.image.update_image(image, visibility='public')
-    found = Resources(
-        (images[0], images[1]),
-        (str(admin.compute.find_flavor('c1.tiny').id),
-         str(admin.compute.find_flavor('c1.small').id)),
-        str(admin.network.find_network('public').id))
+    flavors = [str(admin.compute.find_flavor(name).id)
+               for name in ('c1.tiny', 'c1.small')]
+    found = Resources((images[0], images[1]), (flavors[0], flavors[1]),
+                      str(admin.network.find_network('public').id))
     admin.close()
     return found
 
 
-def configuration(layout: lab_layout.Layout, found: Resources
+def content(layout: lab_layout.Layout, found: Resources
                   ) -> dict[str, dict[str, object]]:
     """tempest.conf for the lab."""
     keystone = layout.url('keystone') + '/v3'
@@ -80,14 +80,14 @@ def configuration(layout: lab_layout.Layout, found: Resources
             'flavor_ref': found.flavors[0],
             'flavor_ref_alt': found.flavors[1],
             'fixed_network_name': 'private',
-            'min_compute_nodes': layout.computes,
             'build_interval': 1, 'build_timeout': 180,
             'max_microversion': 'latest'},
-        'compute-feature-enabled': _features(layout),
+        'compute-feature-enabled': {
+            **_features(layout),
+            'scheduler_enabled_filters': ','.join(configuration.FILTERS)},
         'validation': {'run_validation': 'true', 'image_ssh_user': 'root',
                        'image_alt_ssh_user': 'root',
-                       'connect_method': 'floating',
-                       'ssh_key_type': 'rsa'},
+                       'connect_method': 'floating'},
         'network': {'public_network_id': found.public_network,
                     'floating_network_name': 'public'},
         'image': {'disk_formats': 'raw', 'container_formats': 'docker'},
@@ -117,7 +117,7 @@ def write(layout: lab_layout.Layout, path: Path) -> None:
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_dict({section: {key: str(value)
                                 for key, value in values.items()}
-                      for section, values in configuration(
+                      for section, values in content(
                           layout, resources(layout)).items()})
     with path.open('w') as file:
         parser.write(file)

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Heat's own tests of what we build on, in a Heat that has loaded our types."""
+"""Heat's own tests of what we build on, with our types loaded."""
 
 from pathlib import Path
 import sys

@@ -12,6 +12,7 @@
 
 """What the Engine tells, and what becomes of it: events and outcomes."""
 
+import base64
 import unittest
 from unittest import mock
 
@@ -137,7 +138,7 @@ class Record:
 
     def __init__(self, **metadata):
         self.stored = metadata
-        self.task_state = None
+        self.task_state = self.user_data = None
         self.writes = 0
         #: Done by others just before each of our reads and after our writes.
         self.before_read, self.after_write = [], []
@@ -146,7 +147,8 @@ class Record:
         if self.before_read:
             self.before_read.pop(0)(self.stored)
         found = mock.Mock(metadata=dict(self.stored),
-                          task_state=self.task_state)
+                          task_state=self.task_state,
+                          user_data=self.user_data)
         found.save.side_effect = lambda: self.write(found.metadata)
         return found
 
@@ -202,6 +204,16 @@ class TestReporter(unittest.TestCase):
         self.report('start')
         self.report('pause')
         self.assertEqual(0, self.record.writes)
+
+    def test_what_runs_is_told_to_who_asked_for_a_container(self):
+        self.found(status='running', image='sha256:1')
+        self.report('start')
+        self.assertEqual({'mine': '1'}, self.record.stored)
+        self.record.user_data = base64.b64encode(
+            b'#docker-config\ncommand: [a]').decode()
+        self.report('start')
+        self.assertEqual({'mine': '1', 'docker:image_digest': 'sha256:1'},
+                         self.record.stored)
 
     def test_a_tenants_change_before_our_reading_stays(self):
         self.record.before_read = [lambda row: row.update(late='2')]
