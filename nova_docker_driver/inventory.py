@@ -134,6 +134,8 @@ def traits(facts: hostmodels.HostFacts, engine: hostmodels.EngineFacts
              for flag in flags}
     found.add(f'HW_ARCH_{architecture.upper()}')
     known = found & set(os_traits.get_traits('HW_'))
+    # By which flavors and aggregates keep virtual machines away.
+    known.add(_CUSTOM + 'HOST')
     for condition, name in (
             (engine.disk_quota, 'DISK_QUOTA'),
             ('userns' in engine.security_options, 'USERNS'),

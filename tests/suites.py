@@ -107,6 +107,8 @@ SUITES = (
           needs_lab=True, full_only=True),
     Suite('examples', 'tests/examples', needs_lab=True, full_only=True,
           workers=1),
+    Suite('commands', 'tests/commands', needs_lab=True, full_only=True,
+          workers=1),
     Suite('many', 'tests/scale', needs_lab=True, full_only=True, workers=1),
     Suite('scale', command=('python', '-m', 'tests.benchmarks.scale'),
           needs_lab=True, full_only=True),

@@ -54,7 +54,7 @@ def resources(layout: lab_layout.Layout) -> Resources:
 
 
 def content(layout: lab_layout.Layout, found: Resources
-                  ) -> dict[str, dict[str, object]]:
+            ) -> dict[str, dict[str, object]]:
     """tempest.conf for the lab."""
     keystone = layout.url('keystone') + '/v3'
     account = {'auth_url': keystone,

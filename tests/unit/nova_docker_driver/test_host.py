@@ -108,13 +108,15 @@ class TestInventory(unittest.TestCase):
                    runtimes=('runc', 'io.kata.v2')))
         self.assertEqual({
             'HW_CPU_X86_AVX2', 'HW_CPU_X86_SHA', 'HW_ARCH_X86_64',
-            'CUSTOM_DOCKER_DISK_QUOTA', 'CUSTOM_DOCKER_USERNS',
+            'CUSTOM_DOCKER_HOST', 'CUSTOM_DOCKER_DISK_QUOTA',
+            'CUSTOM_DOCKER_USERNS',
             'CUSTOM_DOCKER_LIVE_RESTORE', 'CUSTOM_DOCKER_CGROUP_V2',
             'CUSTOM_DOCKER_RUNTIME_RUNC',
             'CUSTOM_DOCKER_RUNTIME_IO_KATA_V2'}, found)
         self.assertTrue(all(map(inventory.is_ours, found)))
         self.assertFalse(inventory.is_ours('CUSTOM_RACK_1'))
-        self.assertEqual({'HW_ARCH_AARCH64'}, inventory.traits(
+        self.assertEqual({
+            'HW_ARCH_AARCH64', 'CUSTOM_DOCKER_HOST'}, inventory.traits(
             host(architecture='aarch64'), engine()))
 
 
