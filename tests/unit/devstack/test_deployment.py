@@ -31,7 +31,7 @@ class TestSnippets(unittest.TestCase):
     def known(self):
         """Options that nova-compute reads, by group."""
         options = cfg.ConfigOpts()
-        conf.register(options)
+        conf.register_opts(options)
         options.register_opts(ovs.OvsPlugin.CONFIG_OPTS, 'os_vif_ovs')
         found = {group: set(options[group])
                  for group in ('docker', 'os_vif_ovs')}
