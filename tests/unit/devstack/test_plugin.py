@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 import unittest
 
+from packaging import requirements
 import yaml
 
 ROOT = Path(__file__).parents[3]
@@ -224,3 +225,22 @@ class TestPhases(PluginCase):
         self.assertEqual(['start_docker_engine'],
                          self.called('stack post-config', ''))
         self.assertEqual([], self.called('stack test-config', ''))
+
+
+class TestRequirements(unittest.TestCase):
+    """DevStack installs the checkout under OpenStack's upper constraints."""
+
+    #: Those of 2026.2 that a lower bound of ours could exclude.
+    CONSTRAINTS = {'castellan': '5.8.0', 'cryptography': '43.0.3',
+                   'docker': '7.2.0', 'oslo.config': '10.7.0',
+                   'os-vif': '5.2.0', 'pbr': '7.0.3', 'psutil': '7.2.2',
+                   'pyroute2': '0.8.1', 'PyYAML': '6.0.3',
+                   'tenacity': '9.1.4', 'urllib3': '2.7.0'}
+
+    def test_they_are_met_by_the_constraints(self):
+        lines = [requirements.Requirement(line) for line in
+                 (ROOT / 'requirements.txt').read_text().splitlines()
+                 if line and not line.startswith('#')]
+        bounds = {line.name: line.specifier for line in lines}
+        for name, version in self.CONSTRAINTS.items():
+            self.assertIn(version, bounds[name], name)
