@@ -15,6 +15,8 @@ elif [[ "$1" == "stack" && "$2" == "install" ]]; then
 elif [[ "$1" == "stack" && "$2" == "post-config" ]]; then
     echo_summary "Configuring nova-docker-driver"
     start_docker_engine
+    # It writes the same file in the background, and one of two would be lost.
+    async_wait configure_neutron_nova
     if is_service_enabled n-cpu; then
         configure_nova_docker
     fi

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 STUBS = r'''
 note() { echo "$*" >> "$CALLS"; }
 for name in echo_summary install_package add_user_to_group setup_develop \
-        start_service sudo openstack; do
+        start_service sudo openstack async_wait; do
     eval "$name() { note $name \"\$@\"; answer $name \"\$@\"; }"
 done
 answer() { [[ " $FAILING " != *" $1:$2 "* ]] && echo "${ANSWERS[$1:$2]:-}"; }
@@ -220,6 +220,15 @@ class TestPhases(PluginCase):
     def test_what_each_phase_calls(self):
         for phase, functions in self.PHASES:
             self.assertEqual(functions.split(), self.called(phase), phase)
+
+    def test_nova_is_configured_once_neutron_has_done_it(self):
+        calls = self.good(
+            f'set -- stack post-config\n'
+            f'source {ROOT}/devstack/plugin.sh stack post-config')
+        self.assertLess(
+            calls.index('async_wait configure_neutron_nova'),
+            min(number for number, call in enumerate(calls)
+                if call.startswith('iniset nova.conf ')))
 
     def test_services_that_are_not_there(self):
         self.assertEqual(['start_docker_engine'],
