@@ -28,7 +28,8 @@ ROOT = Path(__file__).parents[3]
 STUBS = r'''
 note() { echo "$*" >> "$CALLS"; }
 for name in echo_summary install_package add_user_to_group setup_develop \
-        start_service sudo openstack async_wait; do
+        start_service sudo openstack async_wait enable_service \
+        disable_service; do
     eval "$name() { note $name \"\$@\"; answer $name \"\$@\"; }"
 done
 answer() { [[ " $FAILING " != *" $1:$2 "* ]] && echo "${ANSWERS[$1:$2]:-}"; }
@@ -78,7 +79,15 @@ class TestFunctions(PluginCase):
         calls = self.good('note $VIRT_DRIVER $DOCKER_GROUP "[$IMAGE_URLS]" '
                           '$DEFAULT_IMAGE_NAME $DEFAULT_INSTANCE_TYPE')
         self.assertEqual(['define_plugin nova-docker-driver',
+                          'disable_service n-novnc',
+                          'enable_service n-sproxy',
                           'docker docker [] busybox c1.tiny'], calls)
+
+    def test_a_compute_host_has_no_proxy(self):
+        calls = self.good('SERVICES=n-cpu\nnote again\n'
+                          f'source {ROOT}/devstack/settings')
+        self.assertNotIn('enable_service n-sproxy',
+                         calls[calls.index('again'):])
 
     def test_an_engine_is_installed_where_there_is_none(self):
         calls = self.good('install_docker_engine', 'dockerd getent')
