@@ -158,9 +158,11 @@ class TestFunctions(PluginCase):
             'openstack() { note openstack "$@"; '
             '[[ "$*" != *" show "* ]]; }\n'
             'python3() { note python3 "$@"; }\nupload_docker_image')
-        self.assertIn('python3 -m lab.container_images busybox', calls)
+        for content in ('busybox', 'web'):
+            self.assertIn(f'python3 -m lab.container_images {content}', calls)
         made = [call for call in calls if 'image create' in call]
-        self.assertEqual(2, len(made))
+        self.assertEqual(3, len(made))
+        self.assertTrue(made[1].endswith(' busybox-web'), made)
         self.assertTrue(all('hypervisor_type=docker' in call
                             for call in made))
         self.assertFalse([call for call in self.good('upload_docker_image')
@@ -173,6 +175,17 @@ class TestFunctions(PluginCase):
                      'serial_console True', 'interface_attach True'):
             self.assertIn(f'iniset tempest.conf compute-feature-enabled '
                           f'{line}', calls)
+
+    def test_tempest_has_images_of_containers_only(self):
+        calls = self.good(
+            'openstack() { [[ "$*" == *" image show "*" busybox-web" ]] '
+            '&& echo 2nd; }\nconfigure_tempest_for_docker')
+        for line in ('compute image_ref_alt 2nd',
+                     'heat_plugin image_ref busybox',
+                     'heat_plugin minimal_image_ref busybox',
+                     'heat_plugin instance_type c1.tiny',
+                     'heat_plugin minimal_instance_type c1.tiny'):
+            self.assertIn(f'iniset tempest.conf {line}', calls)
 
     def test_the_flags_are_of_features_that_there_are(self):
         import sys
