@@ -24,6 +24,7 @@ import io
 import os
 from pathlib import Path
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -140,9 +141,12 @@ def main(arguments: list[str]) -> int:
         if suite.needs_lab:
             _lab_up(layout)
         passed, failed = _run(suite)
+        reasons = _reasons() if failed and suite.path else ()
+        if suite.measured and not _covered():
+            failed += 1
+            reasons += (f'coverage of {suite.measured}: below {COVERAGE} %',)
         outcomes.append(Outcome(
-            suite.name, passed, failed, time.monotonic() - began,
-            _reasons() if failed and suite.path else ()))
+            suite.name, passed, failed, time.monotonic() - began, reasons))
     _print(outcomes)
     return 1 if any(outcome.failed for outcome in outcomes) else 0
 
@@ -194,14 +198,14 @@ def _run(suite: Suite) -> tuple[int, int]:
             'coverage run --branch --parallel-mode '
             f'--source {suite.measured}')
         subprocess.run(['coverage', 'erase'], cwd=SOURCE, check=True)
+    # Or the counts of an earlier run would be this one's, if it finds no test.
+    shutil.rmtree(SOURCE / '.stestr', ignore_errors=True)
     answer = subprocess.run(
         [*stestr, 'run', '--concurrency', str(suite.workers)], cwd=SOURCE,
         env=environment)
     passed, failed = _counted()
     # A run that counted nothing, or died, has failed whatever it says.
     if answer.returncode and not failed or not passed:
-        failed += 1
-    if suite.measured and not _covered():
         failed += 1
     return passed, failed
 
