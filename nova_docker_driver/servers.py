@@ -29,6 +29,8 @@ from nova_docker_driver import names
 from nova_docker_driver import spec
 from nova_docker_driver import userspec
 
+_HOST_NAME_MAX, _LABEL_MAX = 64, 63
+
 #: Names in a server's system metadata; no image's properties, which a rebuild
 #: replaces.
 _REFERENCE, _DIGEST = 'docker_image_reference', 'docker_image_digest'
@@ -42,8 +44,15 @@ def container_name(instance: objects.Instance) -> str:
 
 
 def hostname(instance: objects.Instance) -> str:
-    """What the process takes its host for."""
-    return instance.hostname or f'server-{instance.uuid}'
+    """What the processes of a server call their host.
+
+    That of Nova, which may be a whole domain name; a kernel takes 64
+    characters, and of a longer one the name within its domain.
+    """
+    name = str(instance.hostname or f'server-{instance.uuid}')
+    if len(name) <= _HOST_NAME_MAX:
+        return name
+    return name.partition('.')[0][:_LABEL_MAX]
 
 
 def is_being_shelved(instance: objects.Instance) -> bool:

@@ -84,6 +84,7 @@ def content(layout: lab_layout.Layout, found: Resources
             'max_microversion': 'latest'},
         'compute-feature-enabled': {
             **_features(layout),
+            'hostname_fqdn_sanitization': 'true',
             'scheduler_enabled_filters': ','.join(configuration.FILTERS)},
         'validation': {'run_validation': 'true', 'image_ssh_user': 'root',
                        'image_alt_ssh_user': 'root',

@@ -15,6 +15,7 @@
 import base64
 import dataclasses
 import unittest
+from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies
@@ -28,6 +29,7 @@ from nova_docker_driver import hostmodels
 from nova_docker_driver import inventory
 from nova_docker_driver import models
 from nova_docker_driver import names
+from nova_docker_driver import servers
 from nova_docker_driver import spec
 from nova_docker_driver import states
 from nova_docker_driver import userspec
@@ -56,6 +58,19 @@ class TestNames(unittest.TestCase):
                 ('x' + names.container(fakes.UUID), labels),
                 (names.container(fakes.UUID), {})):
             self.assertIsNone(names.owner(name, marks), name)
+
+
+class TestHostname(unittest.TestCase):
+
+    def test_what_a_kernel_takes(self):
+        for given_, expected in (
+                ('web', 'web'), ('web.example.org', 'web.example.org'),
+                ('x' * 52 + '.domain.test', 'x' * 52 + '.domain.test'),
+                ('x' * 60 + '.domain.test', 'x' * 60),
+                ('y' * 200, 'y' * 63),
+                (None, f'server-{fakes.UUID}')):
+            self.assertEqual(expected, servers.hostname(
+                mock.Mock(hostname=given_, uuid=fakes.UUID)))
 
 
 class TestStates(unittest.TestCase):
