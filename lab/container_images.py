@@ -31,7 +31,7 @@ import tarfile
 from typing import Any
 
 BUSYBOX = '/bin/busybox'
-DROPBEAR = '/usr/sbin/dropbear'
+DROPBEAR, PING, SHELL = '/usr/sbin/dropbear', '/usr/bin/ping', '/bin/dash'
 
 #: Paths to contents and modes.
 Files = Mapping[str, tuple[str | bytes, int]]
@@ -64,7 +64,7 @@ for attempt in $(seq 60); do
     timeout 3 wget -q -O /root/.ssh/authorized_keys $keys && break
     sleep 1
 done &
-LD_LIBRARY_PATH=/opt/dropbear exec dropbear -F -E -R
+exec dropbear -F -E -R
 """
 
 _WEB_PAGE = """#!/bin/sh
@@ -137,17 +137,19 @@ def db() -> bytes:
 
 
 def ssh() -> bytes:
-    """The host's own dropbear, with what it is linked to."""
-    linked = subprocess.run(['ldd', DROPBEAR], capture_output=True,
+    """The host's own dropbear, ping and shell, with what they are linked to.
+
+    The ping of busybox wants a right that containers do not have, and its
+    shell prefers that to any other.
+    """
+    programs = (DROPBEAR, PING, SHELL)
+    linked = subprocess.run(['ldd', *programs], capture_output=True,
                             text=True, check=True).stdout
-    # Apart, or the static busybox would load libraries that are not its own.
-    # What reads the program itself is found at its own place only.
-    programs = {
-        path.lstrip('/') if path == DROPBEAR or '/ld-' in path
-        else f'opt/dropbear/{os.path.basename(path)}': _program(path)
-        for path in (DROPBEAR, *re.findall(r'(/\S+) \(0x', linked))}
+    found = {path.lstrip('/'): _program(path) for path in (
+        *programs, *re.findall(r'(/\S+) \(0x', linked))}
     return archive('ssh:lab', {
-        **programs, 'etc/dropbear/none': ('', 0o644),
+        **found, 'bin/sh': found[SHELL.lstrip('/')],
+        'etc/dropbear/none': ('', 0o644),
         'etc/shells': ('/bin/sh\n', 0o644),
         'etc/shadow': ('root:*:1::::::\n', 0o600),
         'bin/chpasswd': (_CHPASSWD, 0o755),
@@ -175,6 +177,8 @@ def _layer(files: Files) -> bytes:
             layer.addfile(info)
         _add(layer, 'bin/busybox', program.read(), 0o755)
         for applet in _applets():
+            if f'bin/{applet}' in files:
+                continue
             link = tarfile.TarInfo(f'bin/{applet}')
             link.type, link.linkname = tarfile.SYMTYPE, 'busybox'
             layer.addfile(link)

@@ -34,8 +34,8 @@ from lab import layout as lab_layout
 DEBIAN_PACKAGES = (
     'btrfs-progs', 'busybox-static', 'ca-certificates', 'curl', 'docker.io',
     'docker-registry', 'dropbear-bin', 'git', 'haproxy', 'iproute2',
-    'iptables', 'mariadb-server', 'openvswitch-switch', 'ovn-central',
-    'ovn-host', 'procps', 'python3-venv', 'rabbitmq-server')
+    'iptables', 'iputils-ping', 'mariadb-server', 'openvswitch-switch',
+    'ovn-central', 'ovn-host', 'procps', 'python3-venv', 'rabbitmq-server')
 
 _POLICY = Path('/usr/sbin/policy-rc.d')
 

@@ -88,7 +88,10 @@ def content(layout: lab_layout.Layout, found: Resources
             'scheduler_enabled_filters': ','.join(configuration.FILTERS)},
         'validation': {'run_validation': 'true', 'image_ssh_user': 'root',
                        'image_alt_ssh_user': 'root',
-                       'connect_method': 'floating'},
+                       'connect_method': 'floating',
+                       # Not every shell has pipefail.
+                       'ssh_shell_prologue':
+                           'set -eu; PATH=$$PATH:/sbin:/usr/sbin;'},
         'network': {'public_network_id': found.public_network,
                     'floating_network_name': 'public'},
         'image': {'disk_formats': 'raw', 'container_formats': 'docker'},
