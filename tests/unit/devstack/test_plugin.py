@@ -158,10 +158,10 @@ class TestFunctions(PluginCase):
             'openstack() { note openstack "$@"; '
             '[[ "$*" != *" show "* ]]; }\n'
             'python3() { note python3 "$@"; }\nupload_docker_image')
-        for content in ('busybox', 'web'):
+        for content in ('busybox', 'web', 'db'):
             self.assertIn(f'python3 -m lab.container_images {content}', calls)
         made = [call for call in calls if 'image create' in call]
-        self.assertEqual(3, len(made))
+        self.assertEqual(4, len(made))
         self.assertTrue(made[1].endswith(' busybox-web'), made)
         self.assertTrue(all('hypervisor_type=docker' in call
                             for call in made))
@@ -176,13 +176,14 @@ class TestFunctions(PluginCase):
             self.assertIn(f'iniset tempest.conf compute-feature-enabled '
                           f'{line}', calls)
 
-    def test_tempest_has_images_of_containers_only(self):
+    def test_tempest_has_images_whose_processes_last(self):
         calls = self.good(
-            'openstack() { [[ "$*" == *" image show "*" busybox-web" ]] '
-            '&& echo 2nd; }\nconfigure_tempest_for_docker')
-        for line in ('compute image_ref_alt 2nd',
-                     'heat_plugin image_ref busybox',
-                     'heat_plugin minimal_image_ref busybox',
+            'openstack() { [[ "$*" == *" image show "* ]] '
+            '&& echo "id-of-${*: -1}"; }\nconfigure_tempest_for_docker')
+        for line in ('compute image_ref id-of-busybox-web',
+                     'compute image_ref_alt id-of-busybox-db',
+                     'heat_plugin image_ref busybox-web',
+                     'heat_plugin minimal_image_ref busybox-web',
                      'heat_plugin instance_type c1.tiny',
                      'heat_plugin minimal_instance_type c1.tiny'):
             self.assertIn(f'iniset tempest.conf {line}', calls)
