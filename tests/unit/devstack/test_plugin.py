@@ -207,6 +207,17 @@ class TestFunctions(PluginCase):
         calls = self.good('remove_nova_docker_containers')
         self.assertFalse([call for call in calls if ' rm ' in call])
 
+    def test_the_switch_forgets_the_ports_of_servers(self):
+        calls = self.good(
+            'sudo() { note sudo "$@"; case "$*" in *" ps "*) echo c1 c2;; '
+            '*inspect*) printf "u1\\nu1\\n";; *vm-uuid=u1) echo tap1;; esac; }'
+            '\nremove_nova_docker_containers')
+        self.assertEqual(1, sum('find Interface' in call for call in calls))
+        self.assertLess(
+            calls.index('sudo ovs-vsctl --timeout=5 --if-exists del-port '
+                        'tap1'),
+            calls.index('sudo docker rm --force --volumes c1 c2'))
+
     def test_a_users_data_stays(self):
         calls = self.good('ANSWERS[sudo:docker]="nova-docker/x:1"\n'
                           'cleanup_nova_docker')
