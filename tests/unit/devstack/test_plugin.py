@@ -14,6 +14,7 @@
 
 import os
 from pathlib import Path
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -202,8 +203,13 @@ class TestFunctions(PluginCase):
         calls = self.good('ANSWERS[sudo:docker]="c1 c2"\n'
                           'remove_nova_docker_containers')
         self.assertIn('sudo docker rm --force --volumes c1 c2', calls)
-        self.assertIn('label=org.openstack.nova-docker.instance',
-                      ' '.join(calls))
+        for label in ('instance', f'host={socket.gethostname()}'):
+            self.assertIn(f'label=org.openstack.nova-docker.{label}',
+                          ' '.join(calls))
+        calls = self.good('ANSWERS[iniget:nova.conf]=h1\n'
+                          'iniget() { answer iniget "$@"; }\n'
+                          'remove_nova_docker_containers')
+        self.assertIn('nova-docker.host=h1', ' '.join(calls))
         calls = self.good('remove_nova_docker_containers')
         self.assertFalse([call for call in calls if ' rm ' in call])
 
