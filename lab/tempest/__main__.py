@@ -51,7 +51,16 @@ PAGE = 'doc/source/tempest-figures.rst'
 def main() -> int:
     options = _parser().parse_args()
     layout = lab_layout.Layout.from_environment()
-    cloud.Cloud(layout).up(metadata=True)
+    lab = cloud.Cloud(layout)
+    lab.up(metadata=True)
+    try:
+        return _judge(layout, options)
+    finally:
+        _await_idle_agent()
+        lab.stop_metadata()
+
+
+def _judge(layout: lab_layout.Layout, options: argparse.Namespace) -> int:
     workspace = _workspace(layout)
     tests = _tests(workspace, options.regex)
     known = exclusions.read()
@@ -72,6 +81,15 @@ def main() -> int:
     if _is_whole(options):
         (layout.source / PAGE).write_text(page)
     return 1 if code or mistakes or outcome.failed else 0
+
+
+def _await_idle_agent(patience: float = 60) -> None:
+    """The agent takes down what it has made for servers that are gone."""
+    deadline = time.monotonic() + patience
+    while 'ovnmeta-' in subprocess.run(
+            ['ip', 'netns', 'list'], capture_output=True, text=True,
+            check=True).stdout and time.monotonic() < deadline:
+        time.sleep(1)
 
 
 def _is_whole(options: argparse.Namespace) -> bool:
