@@ -319,7 +319,7 @@ class DockerDriver(virt_driver.ComputeDriver):
 
     def power_off(self, instance: Instance, timeout: int = 0,
                   retry_interval: int = 0) -> None:
-        self._lifecycle.power_off(instance, timeout)
+        self._lifecycle.power_off(instance, timeout, _own_vifs(instance))
 
     def reboot(self, context: Context, instance: Instance,
                network_info: NetworkInfo | None, reboot_type: str,
@@ -330,10 +330,10 @@ class DockerDriver(virt_driver.ComputeDriver):
             CONF.shutdown_timeout, self._policy())
 
     def pause(self, instance: Instance) -> None:
-        self._lifecycle.pause(instance)
+        self._lifecycle.pause(instance, _own_vifs(instance))
 
     def unpause(self, instance: Instance) -> None:
-        self._lifecycle.unpause(instance)
+        self._lifecycle.unpause(instance, _own_vifs(instance))
 
     def resume_state_on_host_boot(self, context: Context, instance: Instance,
                                   network_info: NetworkInfo | None,
@@ -343,7 +343,7 @@ class DockerDriver(virt_driver.ComputeDriver):
 
     def suspend(self, context: Context, instance: Instance) -> None:
         # Its memory stays on this host: the kernel freezes the processes.
-        self._lifecycle.pause(instance)
+        self._lifecycle.pause(instance, _own_vifs(instance))
 
     def resume(self, context: Context, instance: Instance,
                network_info: NetworkInfo | None,
@@ -504,6 +504,11 @@ def _secret(context: Context, secret_id: str) -> bytes:
             'the registry\'s secret cannot be had from the key manager: '
             f'{type(error).__name__}') from error
     return found if isinstance(found, bytes) else str(found).encode()
+
+
+def _own_vifs(instance: Instance) -> Sequence[network_model.VIF]:
+    """Those that Nova has cached, for calls that tell of none."""
+    return _vifs(instance.get_network_info())
 
 
 def _vifs(network_info: NetworkInfo | None) -> Sequence[network_model.VIF]:

@@ -190,14 +190,19 @@ class Lifecycle:
             containers.start(self._engine, own.id)
             return True
 
-    def power_off(self, instance: objects.Instance, timeout: int) -> None:
-        """The process has ended afterwards; it had ``timeout`` seconds."""
+    def power_off(self, instance: objects.Instance, timeout: int,
+                  vifs: Vifs = ()) -> None:
+        """The process has ended afterwards; it had ``timeout`` seconds.
+
+        :param vifs: nothing answers at these until the server is started
+        """
         with self._one_at_a_time(instance), _missing(instance):
             name = servers.container_name(instance)
             if timeout:
                 self._engine.stop(name, servers.grace(instance, timeout))
             else:
                 self._engine.kill(name)
+            self._network.let_hear(vifs, False)
 
     def reboot(self, context: nova_context.RequestContext,
                instance: objects.Instance, vifs: Vifs, hard: bool,
@@ -222,17 +227,19 @@ class Lifecycle:
             self._reconnect(instance, vifs)
             containers.start(self._engine, container.id)
 
-    def pause(self, instance: objects.Instance) -> None:
-        """All processes of the server are frozen afterwards."""
-        with self._one_at_a_time(instance), self._unless_it_is('paused',
-                                                               instance):
-            self._engine.pause(servers.container_name(instance))
+    def pause(self, instance: objects.Instance, vifs: Vifs = ()) -> None:
+        """All processes of the server are frozen, and nothing answers."""
+        with self._one_at_a_time(instance):
+            with self._unless_it_is('paused', instance):
+                self._engine.pause(servers.container_name(instance))
+            self._network.let_hear(vifs, False)
 
-    def unpause(self, instance: objects.Instance) -> None:
+    def unpause(self, instance: objects.Instance, vifs: Vifs = ()) -> None:
         """All processes of the server go on afterwards."""
-        with self._one_at_a_time(instance), self._unless_it_is('running',
-                                                               instance):
-            self._engine.unpause(servers.container_name(instance))
+        with self._one_at_a_time(instance):
+            self._network.let_hear(vifs, True)
+            with self._unless_it_is('running', instance):
+                self._engine.unpause(servers.container_name(instance))
 
     @contextlib.contextmanager
     def _unless_it_is(self, status: str, instance: objects.Instance
@@ -251,6 +258,7 @@ class Lifecycle:
         with self._one_at_a_time(instance):
             container = self._containers.own(instance)
             if container.status == 'paused':
+                self._network.let_hear(vifs, True)
                 self._engine.unpause(container.id)
             else:
                 self._reconnect(instance, vifs)
@@ -364,7 +372,8 @@ class Lifecycle:
         try:
             box = self._sandboxes.find(instance.uuid) if vifs else None
             if box is not None and box.running:
-                self._network.restore(instance, vifs, box.namespace)
+                self._network.restore(instance, vifs, box.namespace,
+                                      heard=False)
         except errors.DockerDriverError as error:
             # Anything else would keep nova-compute from starting.
             raise exception.VirtualInterfacePlugException(

@@ -89,6 +89,18 @@ def devices(namespace: str) -> list[str]:
 
 
 @context.entrypoint
+def set_up(device: str, up: bool) -> None:
+    """A device of the host passes packets, or none, from now on.
+
+    Its other end keeps its addresses and routes. Does nothing if there is no
+    such device.
+    """
+    with pyroute2.IPRoute() as ip:
+        for index in ip.link_lookup(ifname=device):
+            ip.link('set', index=index, state='up' if up else 'down')
+
+
+@context.entrypoint
 def add_to_bridge(device: str, bridge: str) -> None:
     """A device of the host is a port of a bridge afterwards."""
     with pyroute2.IPRoute() as ip:

@@ -172,15 +172,31 @@ class Network:
                 self._plug(instance, vif, nic, namespace)
 
     def restore(self, instance: objects.Instance, vifs: Sequence[Vif],
-                namespace: str) -> None:
-        """Every port is wired; those that are stay as they are."""
+                namespace: str, heard: bool = True) -> None:
+        """Every port is wired; those that are stay as they are.
+
+        :param heard: also those that were silenced answer again
+        """
         for vif, nic in zip(vifs, nics(vifs), strict=True):
             # A function of a PCI device comes with the namespace alone.
             if vif['type'] == network_model.VIF_TYPE_HW_VEB:
                 continue
-            if not netns.exists(nic.host_end):
+            if netns.exists(nic.host_end):
+                if heard:
+                    self.let_hear([vif], True)
+            else:
                 self._unplug(instance, vif)
                 self._plug(instance, vif, _named(nic, namespace), namespace)
+
+    def let_hear(self, vifs: Sequence[Vif], heard: bool) -> None:
+        """Whether anything answers at these ports from now on.
+
+        The namespace of a server that is off, or frozen, is still there, and
+        the kernel would answer pings and refuse connections for it.
+        """
+        for vif in vifs:
+            with _plug_errors(vif):
+                netns.set_up(vif['devname'], heard)
 
     def attach(self, instance: objects.Instance, vif: Vif,
                others: Sequence[Vif], namespace: str) -> None:

@@ -135,6 +135,23 @@ class TestHotPlug(NetworkCase):
             self.in_namespace(client, sys.executable, '-c', _SAYS, address)
             return listener.communicate()[0]
 
+    def test_a_stopped_server_is_not_heard(self):
+        server, other = self.boot(), self.boot()
+        address = self.address(server)
+
+        def answers():
+            return subprocess.run(
+                ['nsenter', f'--net={self.namespace(other)}', 'ping', '-c1',
+                 '-w1', address], capture_output=True).returncode == 0
+        self.until(answers, 'it answers', 20)
+        self.tenant.compute.stop_server(server)
+        self.wait(server, 'SHUTOFF')
+        self.assertFalse(answers())
+        self.tenant.compute.start_server(server)
+        self.wait(server, 'ACTIVE')
+        self.until(answers, 'it answers again', 20)
+        self.assertEqual('ACTIVE', self.port(server).status)
+
     def test_a_paused_and_a_stopped_server(self):
         for act, undo, status in (
                 (self.tenant.compute.pause_server,

@@ -103,6 +103,7 @@ class TestFacade(unittest.TestCase):
         self.driver._hostinfo._engine = self.engine
         self.driver._image_cache._engine = self.engine
         self.instance = fakes.instance()
+        self.instance.info_cache = None
 
     def test_delegations(self):
         d, i = self.driver, self.instance

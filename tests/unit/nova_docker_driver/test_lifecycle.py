@@ -451,8 +451,9 @@ class TestPower(LifecycleCase):
     def test_stop_gives_time_or_none(self):
         self.lifecycle.power_off(self.instance, 10)
         self.assertEqual(['stop'], self.engine.calls)
-        self.lifecycle.power_off(self.instance, 0)
+        self.lifecycle.power_off(self.instance, 0, self.vifs)
         self.assertEqual('kill', self.engine.calls[-1])
+        self.network.let_hear.assert_called_with(self.vifs, False)
 
     def test_start_restores_the_network_first(self):
         self.lifecycle.power_off(self.instance, 0)
@@ -520,12 +521,18 @@ class TestPower(LifecycleCase):
                                        in self.engine.states.values()})
 
     def test_pause_and_unpause(self):
-        self.lifecycle.pause(self.instance)
+        self.lifecycle.pause(self.instance, self.vifs)
         self.assertEqual('paused',
                          self.lifecycle.inspect(self.instance).status)
-        self.lifecycle.unpause(self.instance)
+        self.lifecycle.unpause(self.instance, self.vifs)
         self.assertEqual('running',
                          self.lifecycle.inspect(self.instance).status)
+        self.lifecycle.pause(self.instance, self.vifs)
+        self.lifecycle.resume(self.instance, self.vifs)
+        self.assertEqual(
+            [mock.call(self.vifs, heard)
+             for heard in (False, True, False, True)],
+            self.network.let_hear.call_args_list)
 
     def test_what_is_done_already_is_no_error(self):
         for act, status in ((self.lifecycle.unpause, 'running'),
