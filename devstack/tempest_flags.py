@@ -25,6 +25,7 @@ FEATURES = {
     'change_password': 'operation.set-admin-password',
     # The same call of the driver.
     'cold_migration': 'operation.resize',
+    'config_drive': 'guest.setup.configdrive',
     'console_output': 'console.serial.log',
     'interface_attach': 'operation.attach-interface',
     'live_migration': 'operation.live-migrate',
