@@ -155,6 +155,8 @@ def ssh() -> bytes:
         'bin/chpasswd': (_CHPASSWD, 0o755),
         # As much of these as tests ask for.
         'bin/curl': ('#!/bin/sh\nfor last; do :; done\n'
+                     '[ "$1 $2 $3" = "-X POST -d" ] &&\n'
+                     '    exec wget -q -O - --post-data "$4" "$last"\n'
                      'exec wget -q -O - "$last"\n', 0o755),
         'bin/sudo': ('#!/bin/sh\nexec "$@"\n', 0o755),
         'sbin/login-server': (_LOGIN, 0o755)},
