@@ -88,9 +88,12 @@ def _parse(user_data: str | None,
 def is_given(user_data: str | None) -> bool:
     """Whether a server's user_data, as Nova has it, is a specification.
 
-    :raises InvalidSpec: if it is no text
+    One that a rebuild refused is, although it cannot be understood.
     """
-    return _decoded(user_data).partition('\n')[0].rstrip() == HEADER
+    try:
+        return bool(_decoded(user_data))
+    except errors.InvalidSpec:
+        return True
 
 
 def _document(user_data: str | None) -> dict[str, Any]:

@@ -215,6 +215,12 @@ class TestReporter(unittest.TestCase):
         self.assertEqual({'mine': '1', 'docker:image_digest': 'sha256:1'},
                          self.record.stored)
 
+    def test_a_specification_that_was_refused_hides_no_outcome(self):
+        self.record.user_data = base64.b64encode(
+            b'#docker-config\n\xff').decode()
+        self.report('die', 3)
+        self.assertEqual('3', self.record.stored['docker:exit_code'])
+
     def test_a_tenants_change_before_our_reading_stays(self):
         self.record.before_read = [lambda row: row.update(late='2')]
         self.report('die', 0)
