@@ -202,7 +202,7 @@ class Lifecycle:
                 self._engine.stop(name, servers.grace(instance, timeout))
             else:
                 self._engine.kill(name)
-            self._network.let_hear(vifs, False)
+            self._network.set_links(vifs, False)
 
     def reboot(self, context: nova_context.RequestContext,
                instance: objects.Instance, vifs: Vifs, hard: bool,
@@ -232,12 +232,12 @@ class Lifecycle:
         with self._one_at_a_time(instance):
             with self._unless_it_is('paused', instance):
                 self._engine.pause(servers.container_name(instance))
-            self._network.let_hear(vifs, False)
+            self._network.set_links(vifs, False)
 
     def unpause(self, instance: objects.Instance, vifs: Vifs = ()) -> None:
         """All processes of the server go on afterwards."""
         with self._one_at_a_time(instance):
-            self._network.let_hear(vifs, True)
+            self._network.set_links(vifs, True)
             with self._unless_it_is('running', instance):
                 self._engine.unpause(servers.container_name(instance))
 
@@ -258,7 +258,7 @@ class Lifecycle:
         with self._one_at_a_time(instance):
             container = self._containers.own(instance)
             if container.status == 'paused':
-                self._network.let_hear(vifs, True)
+                self._network.set_links(vifs, True)
                 self._engine.unpause(container.id)
             else:
                 self._reconnect(instance, vifs)
@@ -373,7 +373,7 @@ class Lifecycle:
             box = self._sandboxes.find(instance.uuid) if vifs else None
             if box is not None and box.running:
                 self._network.restore(instance, vifs, box.namespace,
-                                      heard=False)
+                                      links_up=False)
         except errors.DockerDriverError as error:
             # Anything else would keep nova-compute from starting.
             raise exception.VirtualInterfacePlugException(

@@ -89,7 +89,7 @@ def devices(namespace: str) -> list[str]:
 
 
 @context.entrypoint
-def set_up(device: str, up: bool) -> None:
+def set_link(device: str, up: bool) -> None:
     """A device of the host passes packets, or none, from now on.
 
     Its other end keeps its addresses and routes. Does nothing if there is no

@@ -172,31 +172,31 @@ class Network:
                 self._plug(instance, vif, nic, namespace)
 
     def restore(self, instance: objects.Instance, vifs: Sequence[Vif],
-                namespace: str, heard: bool = True) -> None:
+                namespace: str, links_up: bool = True) -> None:
         """Every port is wired; those that are stay as they are.
 
-        :param heard: also those that were silenced answer again
+        :param links_up: also those whose links were down answer again
         """
         for vif, nic in zip(vifs, nics(vifs), strict=True):
             # A function of a PCI device comes with the namespace alone.
             if vif['type'] == network_model.VIF_TYPE_HW_VEB:
                 continue
             if netns.exists(nic.host_end):
-                if heard:
-                    self.let_hear([vif], True)
+                if links_up:
+                    self.set_links([vif], True)
             else:
                 self._unplug(instance, vif)
                 self._plug(instance, vif, _named(nic, namespace), namespace)
 
-    def let_hear(self, vifs: Sequence[Vif], heard: bool) -> None:
-        """Whether anything answers at these ports from now on.
+    def set_links(self, vifs: Sequence[Vif], up: bool) -> None:
+        """Whether packets pass at these ports from now on.
 
         The namespace of a server that is off, or frozen, is still there, and
         the kernel would answer pings and refuse connections for it.
         """
         for vif in vifs:
             with _plug_errors(vif):
-                netns.set_up(vif['devname'], heard)
+                netns.set_link(vif['devname'], up)
 
     def attach(self, instance: objects.Instance, vif: Vif,
                others: Sequence[Vif], namespace: str) -> None:

@@ -453,7 +453,7 @@ class TestPower(LifecycleCase):
         self.assertEqual(['stop'], self.engine.calls)
         self.lifecycle.power_off(self.instance, 0, self.vifs)
         self.assertEqual('kill', self.engine.calls[-1])
-        self.network.let_hear.assert_called_with(self.vifs, False)
+        self.network.set_links.assert_called_with(self.vifs, False)
 
     def test_start_restores_the_network_first(self):
         self.lifecycle.power_off(self.instance, 0)
@@ -530,9 +530,9 @@ class TestPower(LifecycleCase):
         self.lifecycle.pause(self.instance, self.vifs)
         self.lifecycle.resume(self.instance, self.vifs)
         self.assertEqual(
-            [mock.call(self.vifs, heard)
-             for heard in (False, True, False, True)],
-            self.network.let_hear.call_args_list)
+            [mock.call(self.vifs, up)
+             for up in (False, True, False, True)],
+            self.network.set_links.call_args_list)
 
     def test_what_is_done_already_is_no_error(self):
         for act, status in ((self.lifecycle.unpause, 'running'),

@@ -387,9 +387,9 @@ class TestPlugging(unittest.TestCase):
         vif = fakes.vif()
         self.network.restore(self.instance, [vif], '/netns/1')
         os_vif.plug.assert_not_called()
-        netns.set_up.assert_called_once_with(vif['devname'], True)
-        self.network.restore(self.instance, [vif], '/netns/1', heard=False)
-        netns.set_up.assert_called_once()
+        netns.set_link.assert_called_once_with(vif['devname'], True)
+        self.network.restore(self.instance, [vif], '/netns/1', links_up=False)
+        netns.set_link.assert_called_once()
         netns.exists.return_value = False
         netns.devices.return_value = ['lo']
         self.network.restore(self.instance, [fakes.vif()], '/netns/1')
@@ -397,14 +397,14 @@ class TestPlugging(unittest.TestCase):
 
     def test_one_that_is_off_is_not_heard(self, netns, os_vif):
         first, second = fakes.vif(1), fakes.vif(2)
-        self.network.let_hear([first, second], False)
+        self.network.set_links([first, second], False)
         self.assertEqual([mock.call(first['devname'], False),
                           mock.call(second['devname'], False)],
-                         netns.set_up.call_args_list)
+                         netns.set_link.call_args_list)
         netns.ERRORS = (OSError,)
-        netns.set_up.side_effect = OSError('no')
+        netns.set_link.side_effect = OSError('no')
         with self.assertRaises(exception.VirtualInterfacePlugException):
-            self.network.let_hear([first], True)
+            self.network.set_links([first], True)
 
     def test_ports_that_only_the_switch_knows(self, netns, os_vif):
         with mock.patch.object(network, 'switch') as known:
