@@ -29,7 +29,7 @@ from lab import layout as lab_layout
 from lab import seed
 from tests import conservation
 
-_PATIENCE = 180
+_PATIENCE = 90
 
 #: A first process that ends when it is asked to; a bare sleep would not.
 LASTING = 'command: [sh, -c, "trap exit TERM; sleep 600 & wait"]'
@@ -220,6 +220,9 @@ class LabCase(unittest.TestCase):
 class StackCase(LabCase):
     """Stacks of a tenant; the image busybox is there."""
 
+    #: Seconds; a stack can have many servers, one after the other.
+    stack_patience = 180
+
     def setUp(self):
         super().setUp()
         self.image()
@@ -231,7 +234,8 @@ class StackCase(LabCase):
                     'IN_PROGRESS'):
                 return stack
             return None
-        stack = self.until(ended, f'the stack is {action}_{outcome}')
+        stack = self.until(ended, f'the stack is {action}_{outcome}',
+                           self.stack_patience)
         self.assertEqual(f'{action}_{outcome}', stack.status,
                          stack.status_reason)
         return stack, {output['output_key']: output['output_value']

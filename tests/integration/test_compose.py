@@ -95,7 +95,7 @@ class TestGroup(base.StackCase):
                    for name, found in ids.items()}
         self.assertEqual('SHUTOFF', servers['job'].status)
         self.until(lambda: page(outputs['published']['web']) == 'page',
-                   'the page comes from outside')
+                   'the page comes from outside', 40)
         # By its names, and from who shares its network only on its port.
         web, db = servers['web'], servers['db']
         address = outputs['services']['db']['ips'][0]
@@ -124,7 +124,7 @@ class TestGroup(base.StackCase):
             self.assertEqual(ids[name], after[name])
         self.assertEqual(before, self.container(db)['Id'])
         self.until(lambda: page(outputs['published']['web']) == 'other',
-                   'the other page comes')
+                   'the other page comes', 40)
 
     def test_what_is_refused_is_refused_before_anything_is_made(self):
         with self.assertRaisesRegex(Exception, 'services.web.privileged'):

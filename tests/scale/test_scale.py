@@ -21,6 +21,8 @@ GROUPS, SERVICES = 10, 20
 
 class TestScale(base.StackCase):
 
+    stack_patience = 1800
+
     def until(self, check, what, patience=1800):
         return super().until(check, what, patience)
 
