@@ -45,7 +45,8 @@ class TestPages(base.LabCase):
             for name, user in (('mycloud', 'demo'), ('admin', 'admin'))}}))
         # What readers have in their own Docker.
         self.engine.load_image(container_images.archive('web:1.0'))
-        (self.here / 'Dockerfile').write_text('FROM web:1.0\n')
+        (self.here / 'Dockerfile').write_text(
+            'FROM web:1.0\nCMD ["httpd", "-f", "-p", "80", "-h", "/etc"]\n')
         self.addCleanup(self.remove_images)
         self.addCleanup(self.remove_what_pages_made)
 
