@@ -28,7 +28,7 @@ TEMPLATE = {
             'environment': {'AFTER': {'get_param': 'after'}},
             'healthcheck': {'test': ['CMD', 'test', '-e', '/well'],
                             'interval': '1s', 'retries': 600},
-            'wait_for': 'healthy', 'wait_timeout': 600}}},
+            'wait_for': 'healthy', 'wait_timeout': 300}}},
     'outputs': {'id': {'value': {'get_resource': 'c'}}}}
 NEVER = 600
 
