@@ -47,27 +47,34 @@ def serving(port, page='page'):
             f'httpd -p {port} -h /www; trap exit TERM; sleep 600 & wait']
 
 
-def services(**changes):
-    """A page, what it depends on, a job before it, and who has no part."""
+def services(wide=False, **changes):
+    """A page, what it depends on, a job before it, and who has no part.
+
+    :param wide: they have several networks, and only some of them in common
+    """
+    def networks(*names, **more):
+        chosen = names if wide else ('default',)
+        return {name: more.get(name) for name in chosen}
+    aliases = {'aliases': ['database']}
     return {
         'web': {'image': 'busybox', 'command': serving(80),
                 'ports': [{'target': 80, 'published': '80'}],
-                'networks': {'front': None, 'back': None},
+                'networks': networks('front', 'back'),
                 'depends_on': {
                     'db': {'condition': 'service_healthy'},
                     'job': {'condition':
                             'service_completed_successfully'}},
                 **changes},
         'db': {'image': 'busybox', 'command': serving(5432),
-               'expose': ['5432'], 'networks': {
-                   'back': {'aliases': ['database']}, 'side': None},
+               'expose': ['5432'], 'networks': networks(
+                   'back', 'side', back=aliases, default=aliases),
                'healthcheck': {'test': ['CMD', 'nc', '-w', '1', '127.0.0.1',
                                         '5432', '-e', 'true'],
                                'interval': '1s'}},
         'job': {'image': 'busybox', 'command': ['sh', '-c', 'sleep 1'],
-                'networks': {'back': None}, 'depends_on': ['db']},
+                'networks': networks('back'), 'depends_on': ['db']},
         'worker': {'image': 'busybox', 'scale': 2,
-                   'networks': {'back': None},
+                   'networks': networks('back'),
                    'command': ['sh', '-c', 'trap exit TERM; sleep 600 & '
                                'wait']},
     }
@@ -83,9 +90,14 @@ def page(address):
 
 class TestGroup(base.StackCase):
 
+    wide = False
+
+    def services(self, **changes):
+        return services(self.wide, **changes)
+
     def test_services_of_a_group(self):
         stack_id = self.create_stack(TEMPLATE, services=json.dumps(
-            services()))
+            self.services()))
         _, outputs = self.finish(stack_id, 'CREATE')
         ids = {name: one['ids'] for name, one
                in outputs['services'].items()}
@@ -112,7 +124,7 @@ class TestGroup(base.StackCase):
     def check_changes(self, stack_id, ids, db):
         """One service is scaled and another one changed; no other is."""
         before = self.container(db)['Id']
-        changed = services(command=serving(80, 'other'))
+        changed = self.services(command=serving(80, 'other'))
         changed['worker']['scale'] = 3
         _, outputs = self.update_stack(stack_id, TEMPLATE,
                                        services=json.dumps(changed))
@@ -129,10 +141,10 @@ class TestGroup(base.StackCase):
     def test_what_is_refused_is_refused_before_anything_is_made(self):
         with self.assertRaisesRegex(Exception, 'services.web.privileged'):
             self.create_stack(TEMPLATE, services=json.dumps(
-                services(privileged=True)))
+                self.services(privileged=True)))
         with self.assertRaisesRegex(Exception, 'services.web.ports'):
             self.create_stack(TEMPLATE, services=json.dumps(
-                services(ports=[{'target': 80, 'published': '8080'}])))
+                self.services(ports=[{'target': 80, 'published': '8080'}])))
         self.assertEqual([], list(self.tenant.orchestration.stacks()))
 
 
