@@ -131,6 +131,10 @@ SPECIFICATION = {
                            'drops its command.')),
     'environment': _map(_('Environment variables of the process; values are '
                           'strings, numbers or booleans.')),
+    'environment_secrets': _map(_(
+        'Variables that hold secrets: the name of each to the secret in '
+        'Barbican, by its address or id. Read with the rights of who makes '
+        'or changes the stack.')),
     'working_dir': _text(_('The directory in which the process starts.'),
                          '^/.*'),
     'user': _text(_('The user, and optionally a group after a colon, that '

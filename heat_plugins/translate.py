@@ -40,6 +40,7 @@ RESOURCE_KEY = 'heat:resource_uuid'
 SPEC_KEY = 'heat:spec_digest'
 
 _VARIABLE = re.compile(r'[^=\x00-\x1f\x7f]{1,256}')
+_SECRET = re.compile(r'[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 _WHOLE = re.compile(r'-1|[0-9]{1,18}')
 
 RUNNING, HEALTHY, COMPLETED, NONE = WAITS = (
@@ -59,9 +60,21 @@ def specification(properties: Mapping[str, Any]) -> str:
     document['x-nova'] = _given({
         'wait_for': properties['wait_for'],
         'wait_timeout': properties['wait_timeout'],
+        'environment_secrets': secrets(properties) or None,
         'crash_dump_signal': properties.get('crash_dump_signal')})
     # JSON is YAML; sorted, so that a digest of it means something.
     return f'{HEADER}\n{json.dumps(document, sort_keys=True, indent=1)}\n'
+
+
+def secrets(properties: Mapping[str, Any]) -> dict[str, str]:
+    """Variable to the id of its secret, which Barbican's addresses end in.
+
+    One that is not there yet, while a stack is validated, has none.
+    """
+    return {name: str(reference).rstrip('/').rpartition('/')[2]
+            for name, reference in (
+                properties.get('environment_secrets') or {}).items()
+            if reference is not None}
 
 
 def _merge(document: dict[str, Any], more: dict[str, Any]) -> None:
@@ -127,7 +140,8 @@ _OTHERWISE: dict[str, Callable[[Any], dict[str, Any]]] = {
 }
 
 #: A change of any of these asks for another process.
-SPEC_PROPERTIES = (*_SAME, *_OTHERWISE, 'crash_dump_signal')
+SPEC_PROPERTIES = (*_SAME, *_OTHERWISE, 'environment_secrets',
+                   'crash_dump_signal')
 
 
 def problems(properties: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -144,6 +158,14 @@ def problems(properties: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                              'number nor a boolean')
             elif '\0' in str(value):
                 yield name, f'the value of {key} has a NUL character'
+    for name, secret in secrets(properties).items():
+        if not _VARIABLE.fullmatch(name):
+            yield 'environment_secrets', f'{name!r} is not a name'
+        if not _SECRET.fullmatch(secret):
+            yield 'environment_secrets', (f'the value of {name} is not the id '
+                                          'of a secret')
+        if name in (properties.get('environment') or {}):
+            yield 'environment_secrets', f'{name} is in environment too'
     for name, value in (properties.get('ulimits') or {}).items():
         parts = value.values() if isinstance(value, Mapping) else [value]
         if isinstance(value, Mapping) and set(value) != {'soft', 'hard'}:

@@ -23,8 +23,6 @@ import contextlib
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from castellan.common import exception as castellan_exception
-from castellan import key_manager
 from nova.compute import task_states
 from nova import conf as nova_conf
 from nova.console import type as console_type
@@ -60,6 +58,7 @@ from nova_docker_driver import imageconf
 from nova_docker_driver import imagemodels
 from nova_docker_driver import images
 from nova_docker_driver import inventory
+from nova_docker_driver import keymanager
 from nova_docker_driver import leftovers
 from nova_docker_driver import lifecycle
 from nova_docker_driver import models
@@ -117,7 +116,7 @@ class DockerDriver(virt_driver.ComputeDriver):
             self._engine, glance.API(), imageconf.terms(CONF),
             options.image_stall_timeout, registry.Registry(
                 self._engine, imageconf.terms(CONF),
-                imageconf.registry_rules(CONF), _secret))
+                imageconf.registry_rules(CONF), keymanager.secret))
         self._image_cache = imagecache.ImageCache(self._engine, self._images)
         files = guestfiles.GuestFiles(Path(options.files_path),
                                       options.dns_search)
@@ -128,7 +127,8 @@ class DockerDriver(virt_driver.ComputeDriver):
             network.Network(network.wait_for_events(virtapi)),
             files, self._snapshot,
             snapshots.Snapshots(self._engine, glance.API(),
-                                options.snapshot_layers == 'new'))
+                                options.snapshot_layers == 'new'),
+            keymanager.secret)
         self._guest = guest.Guest(self._engine, options.console_shell)
         #: What runs while the service does, each with start and stop.
         self._services: list[_Service] = []
@@ -492,18 +492,6 @@ def _port_failures(instance: Instance, vif: network_model.VIF,
     except errors.DockerDriverError as error:
         LOG.warning('Port %s: %s', vif['id'], error, instance=instance)
         raise kind(instance_uuid=instance.uuid) from error
-
-
-def _secret(context: Context, secret_id: str) -> bytes:
-    """What Barbican has under an id, for the one who asks."""
-    try:
-        found = key_manager.API(CONF).get(context, secret_id).get_encoded()
-    except castellan_exception.CastellanException as error:
-        # Another host would not get it either.
-        raise errors.InvalidImage(
-            'the registry\'s secret cannot be had from the key manager: '
-            f'{type(error).__name__}') from error
-    return found if isinstance(found, bytes) else str(found).encode()
 
 
 def _own_vifs(instance: Instance) -> Sequence[network_model.VIF]:

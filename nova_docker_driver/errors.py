@@ -28,6 +28,7 @@
     +-- InvalidImage              the image's archive cannot be accepted
     +-- TransferFailed            the image did not arrive
     +-- CredentialsUnavailable    the operator's cannot be read
+    +-- SecretUnavailable         Barbican does not give it to the requester
     +-- ForeignContainer          our name on a container that is not ours
     +-- ProcessFailed             the process could not start or ended early
 
@@ -103,6 +104,10 @@ class TransferFailed(DockerDriverError):
 
 class CredentialsUnavailable(DockerDriverError):
     """The operator's credentials for a registry cannot be read."""
+
+
+class SecretUnavailable(DockerDriverError):
+    """Barbican does not give a secret to the one who asks."""
 
 
 class ForeignContainer(DockerDriverError):

@@ -39,6 +39,7 @@ from nova_docker_driver import engine
 from nova_docker_driver import errors
 from nova_docker_driver import guestfiles
 from nova_docker_driver import images
+from nova_docker_driver import keymanager
 from nova_docker_driver import models
 from nova_docker_driver import names
 from nova_docker_driver import network
@@ -61,11 +62,13 @@ class Lifecycle:
                  sandboxes: sandbox.Sandboxes, networks: network.Network,
                  files: guestfiles.GuestFiles,
                  recent: snapshot.Snapshot,
-                 store: snapshots.Snapshots) -> None:
+                 store: snapshots.Snapshots,
+                 secrets: keymanager.SecretStore) -> None:
         self._engine = engine_port
         self._containers = containers.Containers(engine_port)
         self._snapshot = recent
         self._snapshots = store
+        self._secrets = secrets
         self._images = image_store
         self._sandboxes = sandboxes
         self._network = networks
@@ -84,7 +87,7 @@ class Lifecycle:
         """
         LOG.info('Spawning', instance=instance)
         with self._one_at_a_time(instance), _build_failures(instance):
-            tenant = servers.tenant_spec(instance)
+            tenant = self._wanted(context, instance)
             servers.refuse_storage(instance, block_devices)
             with self._undone_on_failure(instance, vifs):
                 with self._image(context, instance, image_meta,
@@ -112,7 +115,7 @@ class Lifecycle:
         """
         LOG.info('Rebuilding', instance=instance)
         with self._one_at_a_time(instance), _build_failures(instance):
-            tenant = servers.tenant_spec(instance)
+            tenant = self._wanted(context, instance)
             servers.refuse_storage(instance, block_devices)
             with self._image(context, instance, image_meta,
                              tenant) as image:
@@ -458,6 +461,12 @@ class Lifecycle:
 
     # -- steps --------------------------------------------------------------
 
+    def _wanted(self, context: nova_context.RequestContext,
+                instance: objects.Instance) -> models.TenantSpec:
+        """What the tenant asks for, whole, to make a container of."""
+        return keymanager.with_secrets(servers.tenant_spec(instance), context,
+                                       self._secrets)
+
     def _image(self, context: nova_context.RequestContext,
                instance: objects.Instance, image_meta: objects.ImageMeta,
                tenant: models.TenantSpec
@@ -520,8 +529,8 @@ class Lifecycle:
                   policy: models.Policy) -> None:
         LOG.warning('The container is lost; making a new one from the image',
                     instance=instance)
+        tenant = self._wanted(context, instance)
         self._destroy(instance, vifs)
-        tenant = servers.tenant_spec(instance)
         with self._image(context, instance, instance.image_meta,
                          tenant) as image:
             box, mounts = self._connect(instance, vifs, tenant, policy)

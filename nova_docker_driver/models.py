@@ -80,6 +80,9 @@ class TenantSpec:
     # Values of variables and files may be secret: they are never shown.
     environment: Mapping[str, str] = dataclasses.field(
         default_factory=dict, repr=False)
+    #: Variable to the id in Barbican of what it is to hold.
+    environment_secrets: Mapping[str, str] = dataclasses.field(
+        default_factory=dict)
     working_dir: str | None = None
     user: str | None = None
     group_add: tuple[str, ...] = ()

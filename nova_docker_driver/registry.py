@@ -14,11 +14,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 import contextlib
 import dataclasses
 import json
-from typing import Any, TypeAlias
+from typing import Any
 
 from oslo_log import log as logging
 
@@ -28,6 +28,7 @@ from nova_docker_driver import errors
 from nova_docker_driver import flights
 from nova_docker_driver import imageconfig
 from nova_docker_driver import imagemodels
+from nova_docker_driver import keymanager
 from nova_docker_driver import models
 from nova_docker_driver import names
 from nova_docker_driver import references
@@ -36,7 +37,6 @@ LOG = logging.getLogger(__name__)
 
 
 #: Answers the content of a secret, by a request's context and an id.
-SecretStore: TypeAlias = Callable[[Any, str], bytes]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Registry:
     def __init__(self, engine_port: engine.Engine,
                  terms: imagemodels.Terms,
                  rules: imagemodels.RegistryRules,
-                 secrets: SecretStore) -> None:
+                 secrets: keymanager.SecretStore) -> None:
         """Asks nobody yet.
 
         :param secrets: answers a secret of the requester's in Barbican
@@ -110,7 +110,12 @@ class Registry:
                        ) -> Mapping[str, Any]:
         """The requester's own credentials, or those meant for them."""
         if secret:
-            return _parsed(self._secrets(request.context, secret))
+            try:
+                return _parsed(self._secrets(request.context, secret))
+            except errors.SecretUnavailable as error:
+                # Another host would not get it either.
+                raise errors.InvalidImage(
+                    f'the registry\'s secret: {error}') from error
         for credential in self._rules.credentials:
             if references.is_admitted(reference, credential.references) and (
                     {'*', request.project} & set(credential.projects)):

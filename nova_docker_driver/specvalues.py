@@ -38,6 +38,7 @@ MIN_TIMEOUT = models.SECOND // 1000
 
 #: Bytes of a variable with its name: the kernel's MAX_ARG_STRLEN.
 MAX_VARIABLE = 131071
+_TOO_LONG = f'is longer than {MAX_VARIABLE} bytes'
 
 #: Kernel parameters that belong to one namespace and harm no neighbour; the
 #: safe list of Kubernetes.
@@ -67,6 +68,9 @@ def tenant_spec(document: Mapping[str, Any]) -> models.TenantSpec:
         command=_words('command', document.get('command')),
         entrypoint=_words('entrypoint', document.get('entrypoint')),
         environment=_environment(document.get('environment', {})),
+        environment_secrets={
+            name: reference.rpartition('/')[2] for name, reference
+            in extension.get('environment_secrets', {}).items()},
         working_dir=specfiles.directory('working_dir',
                                         document.get('working_dir')),
         user=_text(document.get('user')),
@@ -101,6 +105,9 @@ def tenant_spec(document: Mapping[str, Any]) -> models.TenantSpec:
         crash_dump_signal=specfiles.parsed(
             'x-nova.crash_dump_signal', units.signal_name,
             extension.get('crash_dump_signal')) or 'SIGQUIT')
+    for name in found.environment_secrets:
+        if name in found.environment:
+            raise refused_secret(name, 'is in environment too')
     if found.wait_for == 'healthy' and found.healthcheck is None:
         raise errors.InvalidSpec(
             f'{HEADER}: x-nova.wait_for: healthy needs a healthcheck')
@@ -141,11 +148,35 @@ def _environment(value: Mapping[str, Any] | list[str]) -> dict[str, str]:
     found = {name: _scalar(entry) for name, entry in _pairs(value).items()
              if entry is not None}
     for name, entry in found.items():
-        # The kernel refuses a longer one when the process starts.
-        if len(f'{name}={entry}'.encode()) > MAX_VARIABLE:
-            raise specfiles.refused(f'environment.{name}',
-                                    f'is longer than {MAX_VARIABLE} bytes')
+        if _is_too_long(name, entry):
+            raise specfiles.refused(f'environment.{name}', _TOO_LONG)
     return found
+
+
+def _is_too_long(name: str, value: str) -> bool:
+    """The kernel would refuse it when the process starts."""
+    return len(f'{name}={value}'.encode()) > MAX_VARIABLE
+
+
+def secret_variable(name: str, content: bytes) -> str:
+    """A secret as the value of a variable.
+
+    :raises InvalidSpec: if it cannot be one
+    """
+    try:
+        value = content.decode()
+    except UnicodeDecodeError:
+        raise refused_secret(name, 'is not UTF-8') from None
+    if '\0' in value:
+        raise refused_secret(name, 'has a NUL character')
+    if _is_too_long(name, value):
+        raise refused_secret(name, _TOO_LONG)
+    return value
+
+
+def refused_secret(name: str, reason: str) -> errors.InvalidSpec:
+    """The error that says why a variable cannot hold a secret."""
+    return specfiles.refused(f'x-nova.environment_secrets.{name}', reason)
 
 
 def _scalar(value: Any) -> str:

@@ -20,8 +20,10 @@ from typing import Any
 from heat.common import exception
 from heat.common.i18n import _
 from heat.engine.clients import progress
+from heat.engine import constraints
 from heat.engine.resources.openstack.nova import server
 from heat.engine import support
+from keystoneauth1 import exceptions as ks_exceptions
 from oslo_config import cfg
 
 from heat_plugins import clients
@@ -69,6 +71,7 @@ class Container(server.Server):
         for name, reason in translate.problems(props):
             raise exception.StackValidationFailed(
                 message=f'Property {name}: {reason}')
+        self._check_secrets(props)
         if not (props[self.IMAGE] or props['image_ref']):
             raise exception.StackValidationFailed(message=_(
                 'Property image: either this or image_ref is needed'))
@@ -81,6 +84,16 @@ class Container(server.Server):
                 'Property files: with command, environment and the like it '
                 'takes %(size)d bytes; Nova accepts %(most)d') % {
                     'size': size, 'most': translate.MAXIMUM_SIZE})
+
+    def _check_secrets(self, props: Mapping[str, Any]) -> None:
+        readable = constraints.CustomConstraint('barbican.secret')
+        for name, secret in translate.secrets(props).items():
+            try:
+                readable.validate(secret, context=self.context)
+            except (ValueError, ks_exceptions.EndpointNotFound) as error:
+                raise exception.StackValidationFailed(message=_(
+                    'Property environment_secrets: %(name)s: %(reason)s') % {
+                        'name': name, 'reason': error}) from error
 
     def handle_create(self) -> str:
         arguments = self._create_arguments()

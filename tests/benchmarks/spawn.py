@@ -127,7 +127,7 @@ class Bench:
                 self.engine, Glance(), imagemodels.Terms('')),
             self.sandboxes, Wiring(),  # type: ignore[arg-type]
             guestfiles.GuestFiles(files), snapshot.Snapshot(self.engine),
-            snapshots.Snapshots(self.engine, mock.Mock()))
+            snapshots.Snapshots(self.engine, mock.Mock()), mock.Mock())
 
     def instance(self, text: str = '') -> objects.Instance:
         user_data = (base64.b64encode(text.encode()).decode() if text

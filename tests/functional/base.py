@@ -26,6 +26,7 @@ from nova import objects
 
 from lab import container_images
 from nova_docker_driver import engine
+from nova_docker_driver import errors
 from nova_docker_driver import guestfiles
 from nova_docker_driver import imageconfig
 from nova_docker_driver import imagemodels
@@ -108,7 +109,8 @@ class ContainerCase(unittest.TestCase):
             sandbox.Sandboxes(self.engine, ''), self.network,
             guestfiles.GuestFiles(self.files),
             snapshot.Snapshot(self.engine),
-            snapshots.Snapshots(self.engine, self.glance))
+            snapshots.Snapshots(self.engine, self.glance),
+            mock.Mock(side_effect=errors.SecretUnavailable))
         # There is no database to ask.
         self.enterContext(mock.patch.object(lifecycle, '_check_wanted'))
         self.made = []

@@ -18,6 +18,7 @@ from unittest import mock
 from heat.common import exception
 from heat.common import template_format
 from heat.engine.clients import client_exception
+from heat.engine.clients.os import barbican
 from heat.engine.clients.os import glance
 from heat.engine.clients.os import neutron
 from heat.engine.clients.os import nova
@@ -27,6 +28,7 @@ from heat.engine import rsrc_defn
 from heat.engine import scheduler
 from heat.tests import common
 from heat.tests import utils
+from keystoneauth1 import exceptions as ks_exceptions
 from novaclient import exceptions as nova_exceptions
 from novaclient.v2 import servers as nova_servers
 from oslo_config import cfg
@@ -151,6 +153,18 @@ class TestContainer(ContainerCase):
             {'type': 'volume', 'target': '/data', 'volume': 'v'}])
         self.assertRefused('size_mb is not for', mounts=[
             {'type': 'ephemeral', 'target': '/data', 'size_mb': 3}])
+
+    def test_secrets_that_cannot_be_read(self):
+        secret = '5d3c0b1e-8f0a-4a57-9d0e-9b8c7a6f5e4d'
+        get = self.patchobject(barbican.BarbicanClientPlugin,
+                               'get_secret_by_ref')
+        self.web(environment_secrets={'A': secret}).validate()
+        get.assert_called_once_with(secret)
+        for error in (exception.EntityNotFound(entity='Secret', name=secret),
+                      ks_exceptions.EndpointNotFound('no key manager')):
+            get.side_effect = error
+            self.assertRefused(f'environment_secrets: A: {error}'[:32],
+                               environment_secrets={'A': secret})
 
     def test_values_that_cannot_be(self):
         for text, properties in (

@@ -87,6 +87,25 @@ class TestTranslate(unittest.TestCase):
         del found['x-nova']
         self.assertEqual(given_, found)
 
+    def test_secrets_go_by_their_ids(self):
+        secret = '5d3c0b1e-8f0a-4a57-9d0e-9b8c7a6f5e4d'
+        self.assertEqual(
+            {'A': secret, 'B': secret},
+            self.document(environment_secrets={
+                'A': secret, 'B': f'http://keys.example.org/v1/{secret}',
+                'C': None})['x-nova']['environment_secrets'])
+        self.assertEqual([], list(translate.problems(
+            {**PROPERTIES, 'environment_secrets': {'A': secret}})))
+        for secrets, more, reason in (
+                ({'A': 'x'}, {}, 'A is not the id'),
+                ({'A': ''}, {}, 'A is not the id'),
+                ({'A=': secret}, {}, 'not a name'),
+                ({'A': secret}, {'environment': {'A': 1}}, 'too')):
+            (name, found), = translate.problems(
+                {**PROPERTIES, 'environment_secrets': secrets, **more})
+            self.assertEqual('environment_secrets', name)
+            self.assertIn(reason, found)
+
     @given(strategies.dictionaries(strategies.text(), strategies.text()))
     def test_equal_properties_give_equal_text(self, environment):
         one = translate.specification(

@@ -103,6 +103,9 @@ _SENSIBLE = {
     'x-nova': strategies.fixed_dictionaries({}, optional={
         'wait_for': strategies.sampled_from((
             'running', 'healthy', 'completed', 'none')),
+        'environment_secrets': strategies.dictionaries(
+            strategies.sampled_from(('A', 'PATH', 'LD_PRELOAD')),
+            strategies.uuids().map(str), max_size=2),
         'wait_timeout': strategies.integers(1, 400)}),
     'group_add': strategies.lists(strategies.sampled_from(
         ('0', 'docker', 'a b')), max_size=2),

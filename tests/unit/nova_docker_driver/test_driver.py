@@ -19,7 +19,6 @@ from pathlib import Path
 import unittest
 from unittest import mock
 
-from castellan.common import exception as castellan_exception
 from nova.api.validation.extra_specs import validators
 from nova import exception
 from nova.virt import driver as virt_driver
@@ -233,17 +232,6 @@ class TestFacade(unittest.TestCase):
         self.driver.manage_image_cache(None, [])
         cache.prune.assert_called_once()
 
-    def test_secrets_of_barbican(self):
-        with mock.patch.object(driver.key_manager, 'API') as api:
-            get = api.return_value.get
-            for content in (b'x', 'x'):
-                get.return_value.get_encoded.return_value = content
-                self.assertEqual(b'x', driver._secret('context', 'id'))
-            get.assert_called_with('context', 'id')
-            get.side_effect = castellan_exception.Forbidden
-            with self.assertRaises(errors.InvalidImage):
-                driver._secret('context', 'id')
-
     def test_resources(self):
         self.engine.stored = [models.StoredImage('nova-docker/a', 'x', 9)]
         found = self.driver.get_available_resource('c1')
@@ -375,7 +363,7 @@ class TestLayering(unittest.TestCase):
         ('specvalues', 'layers', 'imagedocs', 'imageconf'),
         ('archive',),
         ('publishing',),
-        ('userspec', 'conf', 'hardening'),
+        ('userspec', 'conf', 'hardening', 'keymanager'),
         ('servers', 'engine', 'references', 'credentials'),
         ('registry',),
         ('network', 'images', 'snapshot', 'health', 'disk', 'signals',

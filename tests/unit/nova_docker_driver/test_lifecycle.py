@@ -35,6 +35,10 @@ from tests.unit.nova_docker_driver import fakes
 
 DIGEST, _ = sandbox.image_archive('x86_64')
 
+SECRET = '5d3c0b1e-8f0a-4a57-9d0e-9b8c7a6f5e4d'
+WITH_SECRET = ('#docker-config\nx-nova: {environment_secrets: '
+               '{PASSWORD: %s}}' % SECRET)
+
 
 class LifecycleCase(unittest.TestCase):
 
@@ -50,12 +54,14 @@ class LifecycleCase(unittest.TestCase):
         self.addCleanup(directory.cleanup)
         self.files = guestfiles.GuestFiles(Path(directory.name))
         self.sandboxes = sandbox.Sandboxes(self.engine, '')
+        self.secret = mock.Mock(side_effect=errors.SecretUnavailable('gone'))
         self.lifecycle = lifecycle.Lifecycle(
             self.engine, images.Images(
                 self.engine, fakes.Glance(), imagemodels.Terms('')),
             self.sandboxes, self.network, self.files,
             snapshot.Snapshot(self.engine),
-            mock.create_autospec(snapshots.Snapshots, instance=True))
+            mock.create_autospec(snapshots.Snapshots, instance=True),
+            self.secret)
 
     def spawn(self, instance=None, vifs=(), block_devices=None):
         self.lifecycle.spawn(
@@ -273,7 +279,16 @@ class TestRebuild(LifecycleCase):
         self.assertEqual(['sandbox', 'server'], self.roles())
         self.assertNotIn('id1', self.engine.specs)
 
+    def test_a_secret_is_read_with_the_requesters_rights(self):
+        self.secret.side_effect = [b'new']
+        self.rebuild(WITH_SECRET)
+        self.secret.assert_called_once_with(None, SECRET)
+        self.assertEqual(('PASSWORD=new',),
+                         self.engine.specs['id3'].environment)
+
     def test_what_cannot_be_is_refused_before_anything_is_lost(self):
+        with self.assertRaises(exception.InvalidInput):
+            self.rebuild(WITH_SECRET)
         with self.assertRaises(exception.InvalidInput):
             self.rebuild('#docker-config\nprivileged: true')
         with self.assertRaises(exception.InvalidInput):
@@ -513,10 +528,15 @@ class TestPower(LifecycleCase):
                          self.engine.calls)
 
     def test_a_hard_reboot_makes_a_lost_container_anew(self):
+        self.instance = fakes.instance(WITH_SECRET)
+        self.secret.side_effect = [b'again']
         self.engine.remove('id2')
         with mock.patch.object(type(self.instance), 'image_meta',
                                fakes.image_meta(), create=True):
             self.reboot(hard=True)
+        self.assertEqual(
+            ('PASSWORD=again',),
+            self.engine.specs[list(self.engine.specs)[-1]].environment)
         self.assertEqual({'running'}, {state['status'] for state
                                        in self.engine.states.values()})
 

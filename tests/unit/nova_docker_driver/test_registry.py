@@ -222,6 +222,8 @@ class TestResolve(RegistryCase):
         for content in (b'x', b'[]', b'{}', b'[' * 100_000):
             self.secrets.return_value = content
             self.refused('secret is not', secret='secret')
+        self.secrets.side_effect = errors.SecretUnavailable('Forbidden')
+        self.refused('secret: Forbidden', secret='secret')
 
     def test_nothing_secret_is_shown(self):
         found = self.registry.resolve(self.request(project='p1'))

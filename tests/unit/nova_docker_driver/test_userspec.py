@@ -60,6 +60,9 @@ sysctls tmpfs tty ulimits use_api_socket user userns_mode uts volumes
 volumes_from working_dir'''.split())
 
 
+SECRET = '5d3c0b1e-8f0a-4a57-9d0e-9b8c7a6f5e4d'
+
+
 class TestKeys(unittest.TestCase):
 
     def test_every_key_of_compose_is_in_exactly_one_table(self):
@@ -145,6 +148,13 @@ class TestValues(unittest.TestCase):
             mem_reservation=32 * models.MIB, oom_score_adj=100,
             volumes=('/data', '/more')), found)
         self.assertNotIn('hush', repr(found))
+
+    def test_secrets_are_named_by_their_ids(self):
+        for reference in (SECRET, f'https://keys.example.org/v1/x/{SECRET}'):
+            found = parse('x-nova: {environment_secrets: {A: "%s"}}'
+                          % reference)
+            self.assertEqual({'A': SECRET}, found.environment_secrets)
+            self.assertEqual({}, found.environment)
 
     def test_restart(self):
         for text, name in (('no', 'no'), ('"no"', 'no'),
@@ -233,6 +243,12 @@ class TestValues(unittest.TestCase):
                 (f'environment: [{",".join(["A=1"] * 300)}]', ('256',)),
                 ('image: ""', ('image', 'empty')),
                 ('x-nova: {wait_timeout: 9999}', ('wait_timeout', '3600')),
+                ('x-nova: {environment_secrets: {A: hush}}',
+                 ('x-nova.environment_secrets.A', 'id of a secret')),
+                ('x-nova: {environment_secrets: {"A=": %s}}' % SECRET,
+                 ('environment_secrets',)),
+                ('environment: {A: x}\nx-nova: {environment_secrets: {A: %s}}'
+                 % SECRET, ('x-nova.environment_secrets.A', 'too')),
                 ('configs: [{target: /a, content: "%s"}]' % ('x' * 49000)
                  + '\nsecrets: [{target: /b, content: "%s"}]' % ('x' * 999),
                  ('larger',))):
@@ -253,6 +269,7 @@ class TestValues(unittest.TestCase):
                 'configs: [{target: "/a\\n", content: b}]',
                 'tmpfs: "/a\\n"', 'volumes: ["/a\\n"]',
                 'stop_grace_period: "1s\\n"', 'shm_size: "1m\\n"',
+                'x-nova: {environment_secrets: {A: "%s\\n"}}' % SECRET,
                 'expose: ["80\\n"]', 'stop_signal: "TERM\\n"'):
             with self.assertRaises(errors.InvalidSpec, msg=text):
                 parse(text)
