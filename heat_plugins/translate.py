@@ -144,6 +144,11 @@ SPEC_PROPERTIES = (*_SAME, *_OTHERWISE, 'environment_secrets',
                    'crash_dump_signal')
 
 
+def is_secret(secret: str) -> bool:
+    """Whether it has the form of an id of Barbican's."""
+    return bool(_SECRET.fullmatch(secret))
+
+
 def problems(properties: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What is wrong with properties that each by itself are valid.
 
@@ -158,12 +163,9 @@ def problems(properties: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                              'number nor a boolean')
             elif '\0' in str(value):
                 yield name, f'the value of {key} has a NUL character'
-    for name, secret in secrets(properties).items():
+    for name in secrets(properties):
         if not _VARIABLE.fullmatch(name):
             yield 'environment_secrets', f'{name!r} is not a name'
-        if not _SECRET.fullmatch(secret):
-            yield 'environment_secrets', (f'the value of {name} is not the id '
-                                          'of a secret')
         if name in (properties.get('environment') or {}):
             yield 'environment_secrets', f'{name} is in environment too'
     for name, value in (properties.get('ulimits') or {}).items():

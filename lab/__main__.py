@@ -51,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument('--vms', action='store_true',
                     help='also a host for virtual machines, which are '
                          'doubles')
+    up.add_argument('--secrets', action='store_true',
+                    help='also Barbican, which keeps secrets')
     up.set_defaults(verb=_up)
 
     down = verbs.add_parser('down', help='end the processes of the lab')
@@ -86,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 def _up(lab: cloud.Cloud, options: argparse.Namespace) -> None:
     began = time.monotonic()
     lab.up(fresh=options.fresh, metadata=options.metadata,
-           virtual_machines=options.vms)
+           virtual_machines=options.vms, key_manager=options.secrets)
     print(f'The lab is up ({time.monotonic() - began:.1f} s). A client: '
           'eval "$(tools/lab env demo)"', file=sys.stderr)
 

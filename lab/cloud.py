@@ -64,11 +64,13 @@ class Cloud:
     # -- the verbs ----------------------------------------------------------
 
     def up(self, fresh: bool = False, metadata: bool = False,
-           virtual_machines: bool = False) -> None:
+           virtual_machines: bool = False, key_manager: bool = False
+           ) -> None:
         """Every service runs and answers afterwards. Idempotent.
 
         :param metadata: also those that answer at 169.254.169.254
         :param virtual_machines: also a host of Nova's driver for tests
+        :param key_manager: also Barbican
         """
         self._stop_another_checkouts()
         if fresh:
@@ -89,6 +91,8 @@ class Cloud:
             self.start_metadata()
         if virtual_machines:
             self.start_virtual_machines()
+        if key_manager:
+            self.start_key_manager()
 
     def start_metadata(self) -> None:
         """Servers are told about themselves at 169.254.169.254."""
@@ -99,6 +103,15 @@ class Cloud:
         self.processes.stop([service.name for service
                              in services.metadata(self.layout)])
         self._remove_namespaces()
+
+    def start_key_manager(self) -> None:
+        """Tenants can keep secrets."""
+        self._start(services.key_manager(self.layout))
+
+    def stop_key_manager(self) -> None:
+        """As before ``start_key_manager``."""
+        self.processes.stop([service.name for service
+                             in services.key_manager(self.layout)])
 
     def start_virtual_machines(self) -> None:
         """There is a host beside those of containers."""

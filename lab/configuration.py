@@ -18,6 +18,7 @@ is a mapping of section to option to value.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 
 from lab import layout as lab_layout
@@ -61,6 +62,7 @@ def files(layout: Layout) -> dict[str, str]:
         'keystone/keystone.conf': _keystone(layout),
         'placement/placement.conf': _placement(layout),
         'glance/glance-api.conf': _glance(layout),
+        'barbican/barbican.conf': _barbican(layout),
         'neutron/neutron.conf': _neutron(layout),
         'neutron/ml2_conf.ini': _ml2(layout),
         'nova/nova.conf': _nova(layout),
@@ -138,6 +140,23 @@ def _glance(layout: Layout) -> File:
             'config_file': layout.venv / 'etc/glance/glance-api-paste.ini'},
         'oslo_concurrency': _lock(layout, 'glance'),
         'keystone_authtoken': _token(layout, 'glance'),
+    }
+
+
+def _barbican(layout: Layout) -> File:
+    return {
+        'DEFAULT': {
+            'host_href': layout.url('barbican'),
+            # As the administrator's commands make them.
+            'db_auto_create': 'false',
+        },
+        'database': {'connection': layout.database('barbican')},
+        'queue': {'enable': 'false'},
+        'keystone_authtoken': _token(layout, 'barbican'),
+        # Its own software keeps the key; a laboratory's is no secret.
+        'simple_crypto_plugin': {
+            'kek': base64.b64encode(b'nova-docker-lab-not-a-secret-key'
+                                    ).decode()},
     }
 
 

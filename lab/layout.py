@@ -29,7 +29,8 @@ DEFAULT_BASE_PORT = 15000
 PASSWORD = 'secret'
 
 _PORTS = ('keystone', 'placement', 'glance', 'nova', 'heat', 'neutron',
-          'rabbitmq', 'rabbitmq_dist', 'serialproxy', 'nova-metadata')
+          'rabbitmq', 'rabbitmq_dist', 'serialproxy', 'nova-metadata',
+          'barbican')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Layout:
         """The ports that other hosts reach the controller at."""
         return tuple(self.port(name) for name in (
             'keystone', 'placement', 'glance', 'nova', 'neutron',
-            'rabbitmq'))
+            'rabbitmq', 'barbican'))
 
     @property
     def venv(self) -> Path:

@@ -78,6 +78,11 @@ def metadata(layout: Layout) -> list[Service]:
             *(_metadata_agent(layout, host) for host in layout.hosts)]
 
 
+def key_manager(layout: Layout) -> list[Service]:
+    """What keeps secrets; not of those that always run."""
+    return [_barbican(layout)]
+
+
 def virtual_machines(layout: Layout) -> list[Service]:
     """A host for virtual machines; not of those that always run."""
     return [_worker(
@@ -278,6 +283,11 @@ def _placement(layout: Layout) -> Service:
 
 def _glance(layout: Layout) -> Service:
     return _wsgi(layout, 'glance', 'glance.wsgi.api:application')
+
+
+def _barbican(layout: Layout) -> Service:
+    return _wsgi(layout, 'barbican', 'serve_barbican:application',
+                 environment={'HOME': str(layout.etc / 'barbican')})
 
 
 def _neutron(layout: Layout) -> Service:

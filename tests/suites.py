@@ -93,6 +93,7 @@ SUITES = (
     Suite('api', 'tests/api', needs_lab=True),
     Suite('integration', 'tests/integration', needs_lab=True, workers=1),
     Suite('metadata', 'tests/metadata', needs_lab=True, workers=1),
+    Suite('secrets', 'tests/secrets', needs_lab=True, workers=1),
     Suite('tempest-smoke', command=('python', '-m', 'lab.tempest',
                                     '--smoke'), needs_lab=True),
     # Last of those that use the lab: it has one host more from then on.

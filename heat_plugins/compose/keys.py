@@ -58,7 +58,8 @@ SAME = ('working_dir', 'init', 'tty', 'stdin_open', 'read_only', 'cap_add',
         'stop_grace_period')
 LISTS = ('group_add', 'dns', 'dns_search', 'expose')
 #: Of x-nova, the same as of a container.
-OURS = ('wait_for', 'wait_timeout', 'crash_dump_signal')
+OURS = ('wait_for', 'wait_timeout', 'environment_secrets',
+        'crash_dump_signal')
 
 #: Read further below, or without a meaning here.
 READ = ('attach', 'build', 'command', 'configs', 'container_name', 'cpus',

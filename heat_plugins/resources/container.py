@@ -21,6 +21,7 @@ from heat.common import exception
 from heat.common.i18n import _
 from heat.engine.clients import progress
 from heat.engine import constraints
+from heat.engine import function
 from heat.engine.resources.openstack.nova import server
 from heat.engine import support
 from keystoneauth1 import exceptions as ks_exceptions
@@ -86,9 +87,16 @@ class Container(server.Server):
                     'size': size, 'most': translate.MAXIMUM_SIZE})
 
     def _check_secrets(self, props: Mapping[str, Any]) -> None:
+        given = self.properties.data.get('environment_secrets')
+        if any(needed.action == needed.INIT
+               for needed in function.dependencies(given)):
+            # They will be there when the container is made.
+            return
         readable = constraints.CustomConstraint('barbican.secret')
         for name, secret in translate.secrets(props).items():
             try:
+                if not translate.is_secret(secret):
+                    raise ValueError(_('it is not the id of a secret'))
                 readable.validate(secret, context=self.context)
             except (ValueError, ks_exceptions.EndpointNotFound) as error:
                 raise exception.StackValidationFailed(message=_(

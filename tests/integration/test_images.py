@@ -109,19 +109,35 @@ class TestRights(ImageCase):
             for server in servers])
 
 
-class TestRegistry(ImageCase):
+class RegistryCase(ImageCase):
+    """Servers of images that a registry has, which hosts pull."""
 
     def setUp(self):
         # After the servers.
         self.addCleanup(self.remove_pulled)
         super().setUp()
 
+    def registry(self, authenticated=False):
+        found = registries.Registry(
+            port=int(configuration.REGISTRY.rpartition(':')[2]),
+            authenticated=authenticated)
+        self.addCleanup(found.stop)
+        found.start()
+        found.push(self.engine, self.unique(), 'team/web:1', authenticated)
+        return found
+
+    def remove_pulled(self):
+        client = conservation.engine()
+        for image in client.images(f'{names.IMAGE_NAMESPACE}/reference'):
+            for tag in image['RepoTags']:
+                client.remove_image(tag)
+        client.close()
+
+
+class TestRegistry(RegistryCase):
+
     def test_a_placeholder(self):
-        registry = registries.Registry(
-            port=int(configuration.REGISTRY.rpartition(':')[2]))
-        self.addCleanup(registry.stop)
-        registry.start()
-        registry.push(self.engine, self.unique(), 'team/web:1')
+        registry = self.registry()
         shown = self.command('import', '--reference',
                              f'{registry.domain}/team/web:1')
         server = self.boot(image=shown['id'])
@@ -133,13 +149,6 @@ class TestRegistry(ImageCase):
                       {event['event'] for event in events})
         self.assertIn('not among', self.fault('image: evil.example.org/x',
                                               image=shown['id']))
-
-    def remove_pulled(self):
-        client = conservation.engine()
-        for image in client.images(f'{names.IMAGE_NAMESPACE}/reference'):
-            for tag in image['RepoTags']:
-                client.remove_image(tag)
-        client.close()
 
     def command(self, *arguments):
         return run_command(self, *arguments)

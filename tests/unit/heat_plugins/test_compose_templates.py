@@ -43,6 +43,14 @@ class TestTemplate(compose_case.ComposeCase):
         self.assertRefused('services.web.deploy.resources',
                            service(mem_limit='1t'))
 
+    def test_secrets_of_the_cloud(self):
+        secret = '5d3c0b1e-8f0a-4a57-9d0e-9b8c7a6f5e4d'
+        found = template(service(**{
+            'x-nova': {'environment_secrets': {'PASSWORD': secret}}}))
+        self.assertEqual(
+            {'PASSWORD': secret}, found['resources']['web']['properties'][
+                'environment_secrets'])
+
     def test_what_is_waited_for(self):
         found = template({'services': {
             'job': {'image': 'j'},

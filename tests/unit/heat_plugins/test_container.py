@@ -160,11 +160,28 @@ class TestContainer(ContainerCase):
                                'get_secret_by_ref')
         self.web(environment_secrets={'A': secret}).validate()
         get.assert_called_once_with(secret)
-        for error in (exception.EntityNotFound(entity='Secret', name=secret),
-                      ks_exceptions.EndpointNotFound('no key manager')):
+        for error, reason in (
+                (exception.EntityNotFound(entity='Secret', name=secret),
+                 'environment_secrets: A: Error validating value'),
+                (ks_exceptions.EndpointNotFound('no key manager'),
+                 'environment_secrets: A: no key manager')):
             get.side_effect = error
-            self.assertRefused(f'environment_secrets: A: {error}'[:32],
-                               environment_secrets={'A': secret})
+            self.assertRefused(reason, environment_secrets={'A': secret})
+        get.reset_mock()
+        for wrong in ('', 'x', 7, [secret]):
+            self.assertRefused('A: it is not the id of a secret',
+                               environment_secrets={'A': wrong})
+
+    def test_a_secret_that_is_yet_to_be_made_is_not_asked_for(self):
+        get = self.patchobject(barbican.BarbicanClientPlugin,
+                               'get_secret_by_ref')
+        template = template_format.parse(TEMPLATE)
+        template['resources']['key'] = {'type': 'OS::Heat::RandomString'}
+        template['resources']['web']['properties']['environment_secrets'] = {
+            'A': {'get_resource': 'key'}}
+        self.stack = utils.parse_stack(template)
+        self.stack['web'].validate()
+        get.assert_not_called()
 
     def test_values_that_cannot_be(self):
         for text, properties in (

@@ -94,11 +94,11 @@ class TestTranslate(unittest.TestCase):
             self.document(environment_secrets={
                 'A': secret, 'B': f'http://keys.example.org/v1/{secret}',
                 'C': None})['x-nova']['environment_secrets'])
+        self.assertTrue(translate.is_secret(secret))
+        self.assertFalse(translate.is_secret(f'{secret}\n'))
         self.assertEqual([], list(translate.problems(
             {**PROPERTIES, 'environment_secrets': {'A': secret}})))
         for secrets, more, reason in (
-                ({'A': 'x'}, {}, 'A is not the id'),
-                ({'A': ''}, {}, 'A is not the id'),
                 ({'A=': secret}, {}, 'not a name'),
                 ({'A': secret}, {'environment': {'A': 1}}, 'too')):
             (name, found), = translate.problems(
