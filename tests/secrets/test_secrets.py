@@ -19,9 +19,9 @@ import yaml
 
 from lab import cloud
 from lab import configuration
-from tests import registries
 from tests.integration import base
 from tests.integration import test_images
+from tests import registries
 
 TEMPLATE = """
 heat_template_version: 2021-04-16

@@ -74,8 +74,7 @@ class TestVariables(unittest.TestCase):
             self.secrets.return_value = content
             with self.assertRaisesRegex(
                     errors.InvalidSpec,
-                    f'x-nova.environment_secrets.PASSWORD: {reason}'
-                    ) as caught:
+                    f'environment_secrets.PASSWORD: {reason}') as caught:
                 self.resolved()
             self.assertNotIn('canary', str(caught.exception))
 

@@ -37,7 +37,7 @@ DIGEST, _ = sandbox.image_archive('x86_64')
 
 SECRET = '5d3c0b1e-8f0a-4a57-9d0e-9b8c7a6f5e4d'
 WITH_SECRET = ('#docker-config\nx-nova: {environment_secrets: '
-               '{PASSWORD: %s}}' % SECRET)
+               f'{{PASSWORD: {SECRET}}}}}')
 
 
 class LifecycleCase(unittest.TestCase):

@@ -63,6 +63,10 @@ volumes_from working_dir'''.split())
 SECRET = '5d3c0b1e-8f0a-4a57-9d0e-9b8c7a6f5e4d'
 
 
+def secrets(given):
+    return f'x-nova: {{environment_secrets: {json.dumps(given)}}}'
+
+
 class TestKeys(unittest.TestCase):
 
     def test_every_key_of_compose_is_in_exactly_one_table(self):
@@ -151,8 +155,7 @@ class TestValues(unittest.TestCase):
 
     def test_secrets_are_named_by_their_ids(self):
         for reference in (SECRET, f'https://keys.example.org/v1/x/{SECRET}'):
-            found = parse('x-nova: {environment_secrets: {A: "%s"}}'
-                          % reference)
+            found = parse(secrets({'A': reference}))
             self.assertEqual({'A': SECRET}, found.environment_secrets)
             self.assertEqual({}, found.environment)
 
@@ -243,12 +246,11 @@ class TestValues(unittest.TestCase):
                 (f'environment: [{",".join(["A=1"] * 300)}]', ('256',)),
                 ('image: ""', ('image', 'empty')),
                 ('x-nova: {wait_timeout: 9999}', ('wait_timeout', '3600')),
-                ('x-nova: {environment_secrets: {A: hush}}',
+                (secrets({'A': 'hush'}),
                  ('x-nova.environment_secrets.A', 'id of a secret')),
-                ('x-nova: {environment_secrets: {"A=": %s}}' % SECRET,
-                 ('environment_secrets',)),
-                ('environment: {A: x}\nx-nova: {environment_secrets: {A: %s}}'
-                 % SECRET, ('x-nova.environment_secrets.A', 'too')),
+                (secrets({'A=': SECRET}), ('environment_secrets',)),
+                ('environment: {A: x}\n' + secrets({'A': SECRET}), (
+                    'x-nova.environment_secrets.A', 'too')),
                 ('configs: [{target: /a, content: "%s"}]' % ('x' * 49000)
                  + '\nsecrets: [{target: /b, content: "%s"}]' % ('x' * 999),
                  ('larger',))):
@@ -269,7 +271,7 @@ class TestValues(unittest.TestCase):
                 'configs: [{target: "/a\\n", content: b}]',
                 'tmpfs: "/a\\n"', 'volumes: ["/a\\n"]',
                 'stop_grace_period: "1s\\n"', 'shm_size: "1m\\n"',
-                'x-nova: {environment_secrets: {A: "%s\\n"}}' % SECRET,
+                secrets({'A': f'{SECRET}\n'}),
                 'expose: ["80\\n"]', 'stop_signal: "TERM\\n"'):
             with self.assertRaises(errors.InvalidSpec, msg=text):
                 parse(text)
