@@ -10,15 +10,17 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Runs the test suites one after the other and tells their seconds.
+"""Runs the test suites and tells their seconds.
 
 ``suites.py`` runs the set of the continuous integration, ``suites.py full``
 adds what takes long, and ``suites.py NAME...`` runs single suites, with
-``tempest --smoke`` for a part of one.
+``tempest --smoke`` for a part of one. Suites that need no cloud run beside the
+others, so the seconds of the suites are more than those of the run.
 """
 
 from __future__ import annotations
 
+from concurrent import futures
 import dataclasses
 import io
 import os
@@ -27,8 +29,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from typing import Any
+from typing import Any, TextIO
 
 import docker
 
@@ -135,21 +138,56 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault('PYTHONWARNINGS', 'ignore')
     if arguments == ['full']:
         os.environ.setdefault('NOVA_DOCKER_EXAMPLES', '20000')
-    outcomes = []
-    for suite in _chosen(arguments):
-        print(f'\n=== {suite.name}', flush=True)
-        began = time.monotonic()
-        if suite.needs_lab:
-            _lab_up(layout)
-        passed, failed = _run(suite)
-        reasons = _reasons() if failed and suite.path else ()
-        if suite.measured and not _covered():
-            failed += 1
-            reasons += (f'coverage of {suite.measured}: below {COVERAGE} %',)
-        outcomes.append(Outcome(
-            suite.name, passed, failed, time.monotonic() - began, reasons))
-    _print(outcomes)
+    began = time.monotonic()
+    outcomes = _outcomes(_chosen(arguments), layout)
+    _print(outcomes, time.monotonic() - began)
     return 1 if any(outcome.failed for outcome in outcomes) else 0
+
+
+def _outcomes(chosen: list[Suite], layout: lab_layout.Layout
+              ) -> list[Outcome]:
+    """What came of the suites, in their order.
+
+    Those that need no cloud run beside those that mostly wait for one.
+    """
+    with_lab = [suite for suite in chosen if suite.needs_lab]
+    without = [suite for suite in chosen if not suite.needs_lab]
+    if not with_lab or not without:
+        return [_outcome(suite, layout, sys.stdout) for suite in chosen]
+    with futures.ThreadPoolExecutor(1) as lane:
+        beside = [lane.submit(_outcome_beside, suite, layout)
+                  for suite in without]
+        found = [_outcome(suite, layout, sys.stdout) for suite in with_lab]
+        found += [future.result() for future in beside]
+    order = [suite.name for suite in chosen]
+    return sorted(found, key=lambda outcome: order.index(outcome.name))
+
+
+def _outcome_beside(suite: Suite, layout: lab_layout.Layout) -> Outcome:
+    """As ``_outcome``, shown at its end and in one piece."""
+    print(f'\n=== {suite.name} begins beside', flush=True)
+    with tempfile.TemporaryFile('w+') as output:
+        found = _outcome(dataclasses.replace(suite, workers=1), layout,
+                         output)
+        output.seek(0)
+        sys.stdout.write(output.read())
+        sys.stdout.flush()
+    return found
+
+
+def _outcome(suite: Suite, layout: lab_layout.Layout, output: TextIO
+             ) -> Outcome:
+    print(f'\n=== {suite.name}', file=output, flush=True)
+    began = time.monotonic()
+    if suite.needs_lab:
+        _lab_up(layout)
+    passed, failed = _run(suite, output)
+    reasons = _reasons(suite) if failed and suite.path else ()
+    if suite.measured and not _covered(output):
+        failed += 1
+        reasons += (f'coverage of {suite.measured}: below {COVERAGE} %',)
+    return Outcome(suite.name, passed, failed, time.monotonic() - began,
+                   reasons)
 
 
 def _chosen(arguments: list[str]) -> list[Suite]:
@@ -188,11 +226,12 @@ def _remove_what_killed_tests_left() -> None:
     client.close()
 
 
-def _run(suite: Suite) -> tuple[int, int]:
+def _run(suite: Suite, output: TextIO) -> tuple[int, int]:
     if suite.command:
-        answer = subprocess.run(suite.command, cwd=SOURCE)
+        answer = subprocess.run(suite.command, cwd=SOURCE, stdout=output,
+                                stderr=subprocess.STDOUT)
         return (0, 1) if answer.returncode else (1, 0)
-    stestr = ['stestr', '--test-path', suite.path, '--top-dir', '.']
+    stestr = [*_stestr(suite), '--test-path', suite.path, '--top-dir', '.']
     environment = dict(os.environ)
     if suite.measured:
         environment['PYTHON'] = (
@@ -200,32 +239,42 @@ def _run(suite: Suite) -> tuple[int, int]:
             f'--source {suite.measured}')
         subprocess.run(['coverage', 'erase'], cwd=SOURCE, check=True)
     # Or the counts of an earlier run would be this one's, if it finds no test.
-    shutil.rmtree(SOURCE / '.stestr', ignore_errors=True)
+    shutil.rmtree(_record(suite), ignore_errors=True)
+    _record(suite).parent.mkdir(exist_ok=True)
     answer = subprocess.run(
         [*stestr, 'run', '--concurrency', str(suite.workers)], cwd=SOURCE,
-        env=environment)
-    passed, failed = _counted()
+        env=environment, stdout=output, stderr=subprocess.STDOUT)
+    passed, failed = _counted(suite)
     # A run that counted nothing, or died, has failed whatever it says.
     if answer.returncode and not failed or not passed:
         failed += 1
     return passed, failed
 
 
-def _counted() -> tuple[int, int]:
-    answer = subprocess.run(['stestr', 'last'],
-                            cwd=SOURCE, capture_output=True, text=True)
+def _record(suite: Suite) -> Path:
+    """What is known of a suite's last run."""
+    return SOURCE / '.stestr' / suite.name
+
+
+def _stestr(suite: Suite) -> list[str]:
+    return ['stestr', '--repo-url', str(_record(suite))]
+
+
+def _counted(suite: Suite) -> tuple[int, int]:
+    answer = subprocess.run([*_stestr(suite), 'last'], cwd=SOURCE,
+                            capture_output=True, text=True)
     counts = dict(re.findall(r'- (Passed|Failed|Unexpected Success): (\d+)',
                              answer.stdout))
     return int(counts.get('Passed', 0)), int(counts.get('Failed', 0))
 
 
-def _reasons() -> tuple[str, ...]:
+def _reasons(suite: Suite) -> tuple[str, ...]:
     """What failed and why, without the logs that each test brings along."""
     # Both come with stestr, which the system's Python does not have.
     import subunit
     import testtools
 
-    answer = subprocess.run(['stestr', 'last', '--subunit'],
+    answer = subprocess.run([*_stestr(suite), 'last', '--subunit'],
                             cwd=SOURCE, capture_output=True)
     found: list[str] = []
 
@@ -245,16 +294,17 @@ def _reasons() -> tuple[str, ...]:
     return tuple(found)
 
 
-def _covered() -> bool:
-    subprocess.run(['coverage', 'combine', '-q'], cwd=SOURCE, check=True)
+def _covered(output: TextIO) -> bool:
+    subprocess.run(['coverage', 'combine', '-q'], cwd=SOURCE, check=True,
+                   stdout=output)
     return subprocess.run(
         ['coverage', 'report', f'--fail-under={COVERAGE}', '--skip-covered',
          # Their work is with the kernel: the functional suite runs it.
          '--omit', 'nova_docker_driver/netns.py'],
-        cwd=SOURCE).returncode == 0
+        cwd=SOURCE, stdout=output).returncode == 0
 
 
-def _print(outcomes: list[Outcome]) -> None:
+def _print(outcomes: list[Outcome], seconds: float) -> None:
     for outcome in outcomes:
         for reason in outcome.reasons:
             print(f'\nFAILED {reason}')
@@ -264,7 +314,7 @@ def _print(outcomes: list[Outcome]) -> None:
               f'{outcome.seconds:8.1f}')
     passed = sum(outcome.passed for outcome in outcomes)
     failed = sum(outcome.failed for outcome in outcomes)
-    print(f'\n{passed} passed, {failed} failed')
+    print(f'\n{passed} passed, {failed} failed in {seconds:.0f} s')
 
 
 if __name__ == '__main__':

@@ -119,6 +119,10 @@ class LabCase(unittest.TestCase):
     def boot(self, *args, **kwargs):
         return self.wait(self.create(*args, **kwargs), 'ACTIVE')
 
+    def booted(self, *servers):
+        """Servers that were asked for one after the other."""
+        return [self.wait(server, 'ACTIVE') for server in servers]
+
     # -- waiting ------------------------------------------------------------
 
     def wait(self, server, *statuses):

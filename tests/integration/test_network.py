@@ -101,8 +101,9 @@ class TestHotPlug(NetworkCase):
         network = self.make_network({'ip_version': 4,
                                      'cidr': '10.40.0.0/24'})
         group = self.open_group()
-        client = self.boot(networks=[{'uuid': network.id}])
-        server = self.boot(SERVES, security_groups=[{'name': group}])
+        client, server = self.booted(
+            self.create(networks=[{'uuid': network.id}]),
+            self.create(SERVES, security_groups=[{'name': group}]))
         before = self.devices(server)
         found = self.attach(server, net_id=network.id)
         address = found.fixed_ips[0]['ip_address']
@@ -136,7 +137,7 @@ class TestHotPlug(NetworkCase):
             return listener.communicate()[0]
 
     def test_a_stopped_server_is_not_heard(self):
-        server, other = self.boot(), self.boot()
+        server, other = self.booted(self.create(), self.create())
         address = self.address(server)
 
         def answers():
@@ -216,9 +217,10 @@ class TestSecurity(NetworkCase):
                               'remote_group_id': web.id})
         serves = ('command: [sh, -c, "httpd -p 5432 -h /tmp; '
                   'httpd -p 5433 -h /tmp; trap exit TERM; sleep 600 & wait"]')
-        database = self.boot(serves, security_groups=[{'name': db.name}])
-        friend = self.boot(security_groups=[{'name': web.name}])
-        stranger = self.boot()
+        database, friend, stranger = self.booted(
+            self.create(serves, security_groups=[{'name': db.name}]),
+            self.create(security_groups=[{'name': web.name}]),
+            self.create())
         address = self.address(database)
         self.until(lambda: self.reach(friend, address, 5432), 'TCP', 20)
         self.assertFalse(self.reach(friend, address, 5433))
@@ -231,8 +233,9 @@ class TestSecurity(NetworkCase):
 
     def test_nobody_is_somebody_else(self):
         group = self.open_group()
-        server = self.boot(SERVES, security_groups=[{'name': group}])
-        client = self.boot()
+        server, client = self.booted(
+            self.create(SERVES, security_groups=[{'name': group}]),
+            self.create())
         address, port = self.address(server), self.port(client)
         self.until(lambda: self.reach(client, address, 80), 'TCP', 20)
         # From inside nothing of the kind can be done at all.
@@ -288,8 +291,8 @@ class TestPorts(NetworkCase):
     def test_names_of_ports_resolve(self):
         """Neutron's DNS, without a server that somebody has to run."""
         name = f'db-{uuid.uuid4().hex[:6]}'
-        server = self.boot(SERVES, hostname=name)
-        client = self.boot()
+        server, client = self.booted(
+            self.create(SERVES, hostname=name), self.create())
         address = self.address(server)
         for asked in (name, f'{name}.lab.example.'):
             self.until(lambda one=asked: address in self.inside(
@@ -343,8 +346,9 @@ class TestRecovery(NetworkCase):
     def test_the_sandbox_is_lost(self):
         """Its namespace dies, and the switch keeps a dead port."""
         group = self.open_group()
-        client = self.boot()
-        server = self.boot(SERVES, security_groups=[{'name': group}])
+        client, server = self.booted(
+            self.create(),
+            self.create(SERVES, security_groups=[{'name': group}]))
         address = self.address(server)
         self.until(lambda: self.reach(client, address, 80), 'TCP', 20)
         self.engine.kill(names.sandbox(server.id))

@@ -155,13 +155,14 @@ class TestFaults(base.LabCase):
 class TestNetwork(base.LabCase):
 
     def test_security_groups_hold(self):
-        client = self.boot()
         group = self.make_group({
             'protocol': 'tcp', 'port_range_min': 8080,
             'port_range_max': 8080})
         serve = ('command: [sh, -c, "httpd -p 8080 -h /tmp; '
                  'httpd -p 8081 -h /tmp; sleep 600"]')
-        server = self.boot(serve, security_groups=[{'name': group.name}])
+        client, server = self.booted(
+            self.create(),
+            self.create(serve, security_groups=[{'name': group.name}]))
         address = self.address(server)
         for port in (8080, 8081):
             self.until(lambda at=port: self.reach(server, '127.0.0.1', at),
@@ -182,9 +183,9 @@ class TestNetwork(base.LabCase):
         self.assertEqual('ACTIVE', port.status)
 
     def test_the_address_survives_the_process(self):
-        server = self.boot('command: [sh, -c, "httpd -p 80 -h /tmp; '
-                           'sleep 600"]')
-        client = self.boot()
+        server, client = self.booted(
+            self.create('command: [sh, -c, "httpd -p 80 -h /tmp; '
+                        'sleep 600"]'), self.create())
         group = self.make_group({'protocol': 'tcp'})
         self.tenant.network.update_port(
             self.port(server).id, security_groups=[group.id])
@@ -222,9 +223,10 @@ class TestNetwork(base.LabCase):
             {'ip_version': 4, 'cidr': '10.31.0.0/24'},
             {'ip_version': 6, 'cidr': '2001:db8:31::/64'})
         nets = [{'uuid': self.network().id}, {'uuid': network.id}]
-        one = self.boot(networks=nets)
-        two = self.boot('command: [sh, -c, "httpd -p 80 -h /tmp; '
-                        'sleep 600"]', networks=nets)
+        one, two = self.booted(
+            self.create(networks=nets),
+            self.create('command: [sh, -c, "httpd -p 80 -h /tmp; '
+                        'sleep 600"]', networks=nets))
         addresses = {
             fixed['ip_address'] for port in self.tenant.network.ports(
                 device_id=two.id) for fixed in port.fixed_ips}
