@@ -240,7 +240,7 @@ def _run(suite: Suite, output: TextIO) -> tuple[int, int]:
         subprocess.run(['coverage', 'erase'], cwd=SOURCE, check=True)
     # Or the counts of an earlier run would be this one's, if it finds no test.
     shutil.rmtree(_record(suite), ignore_errors=True)
-    _record(suite).parent.mkdir(exist_ok=True)
+    _record(suite).mkdir(parents=True)
     answer = subprocess.run(
         [*stestr, 'run', '--concurrency', str(suite.workers)], cwd=SOURCE,
         env=environment, stdout=output, stderr=subprocess.STDOUT)
