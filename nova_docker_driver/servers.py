@@ -21,6 +21,7 @@ from nova.compute import vm_states
 from nova import objects
 from nova import utils as nova_utils
 from nova.virt import driver as virt_driver
+from oslo_utils import strutils
 
 from nova_docker_driver import errors
 from nova_docker_driver import grants
@@ -127,6 +128,12 @@ def refuse_storage(instance: objects.Instance, block_devices: Any) -> None:
     if instance.flavor.ephemeral_gb:
         raise errors.InvalidSpec(
             'flavor: containers have no ephemeral disks')
+    # What an operator forces upon all servers of a cloud is no tenant's wish.
+    if 'config_drive' in instance and strutils.bool_from_string(
+            instance.config_drive):
+        raise errors.InvalidSpec(
+            'config_drive: containers have none; use the metadata service, '
+            'or configs and environment of the specification')
 
 
 def inputs(instance: objects.Instance, image: models.EngineImage,

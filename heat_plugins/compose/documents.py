@@ -19,7 +19,7 @@ honoured is refused by its name, with what to use in its place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 import dataclasses
 from typing import Any
 
@@ -107,7 +107,7 @@ def _service(reading: reader.Reading, name: str, service: Mapping[str, Any]
     update = reading.child(deploy, 'update_config', f'{where}.deploy')
     memory = limits.get('memory') or service.get('mem_limit')
     links = _links(reading, service, where)
-    depends_on = _depends_on(reading, service, where)
+    depends_on = _depends_on(reading, service, links, where)
     return models.Service(
         name, process.properties(reading, service, deploy, ours, where),
         image=str(service.get('image') or ''),
@@ -196,8 +196,8 @@ def _replicas(reading: reader.Reading, service: Mapping[str, Any],
     return found
 
 
-def _depends_on(reading: reader.Reading, service: Mapping[str, Any], where: str
-                ) -> dict[str, str]:
+def _depends_on(reading: reader.Reading, service: Mapping[str, Any],
+                links: Container[str], where: str) -> dict[str, str]:
     value = service.get('depends_on') or {}
     if isinstance(value, list):
         return dict.fromkeys(map(str, value), models.STARTED)
@@ -207,6 +207,11 @@ def _depends_on(reading: reader.Reading, service: Mapping[str, Any], where: str
         at = f'{where}.depends_on.{name}'
         entry = reading.mapping(entry or {}, at)
         condition = entry.get('condition', models.STARTED)
+        # Compose writes it beside each link.
+        if entry.get('restart') and name not in links:
+            reading.refuse(f'{at}.restart', 'a service that is made anew '
+                           'keeps its address; let the process connect '
+                           'again')
         if condition not in models.CONDITIONS:
             reading.refuse(f'{at}.condition', f'{condition!r} is none')
         elif entry.get('required', True) or name in reading.child(

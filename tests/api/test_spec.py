@@ -209,6 +209,10 @@ class TestRefusals(base.ApiCase):
         self.assertIn('UTF-8', self.fault(raw=b'#docker-config\n\xff'))
         self.assertNotIn(SECRET, self.stdlog.logger.output)
 
+    def test_a_config_drive(self):
+        self.assertIn('config_drive: containers have none',
+                      self.fault(config_drive=True))
+
     def test_what_nova_itself_refuses(self):
         """Its API answers at once: no server is made."""
         for text in ('YQ', 'A' * 65540):

@@ -126,6 +126,12 @@ class TestRead(compose_case.ComposeCase):
             'b': {'image': 'b', 'depends_on': ['a']}}})
         self.assertRefused('services.web.depends_on.db',
                            service(depends_on=['db']))
+        restarted = {'services': {
+            'db': {'image': 'db'}, 'web': {'image': 'w', 'depends_on': {
+                'db': {'condition': 'service_started', 'restart': True}}}}}
+        self.assertRefused('services.web.depends_on.db.restart', restarted)
+        restarted['services']['web']['links'] = ['db']
+        compose_case.template(restarted)
         self.assertRefused('services.web.depends_on.db', {'services': {
             'db': {'image': 'db'}, 'web': {'image': 'w', 'depends_on': {
                 'db': {'condition': 'service_healthy'}}}}})

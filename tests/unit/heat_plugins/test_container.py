@@ -149,6 +149,7 @@ class TestContainer(ContainerCase):
     def test_what_is_not_there(self):
         self.assertRefused('image', image=None)
         self.assertRefused('pull_policy', pull_policy='always')
+        self.assertRefused('containers have none', config_drive=True)
         self.assertRefused('Cinder', mounts=[
             {'type': 'volume', 'target': '/data', 'volume': 'v'}])
         self.assertRefused('size_mb is not for', mounts=[

@@ -133,6 +133,9 @@ class TestSpawn(LifecycleCase):
         instance.flavor.ephemeral_gb = 1
         with self.assertRaisesRegex(exception.InvalidInput, 'ephemeral'):
             self.spawn(instance)
+        with self.assertRaisesRegex(exception.InvalidInput, 'config_drive'):
+            self.spawn(fakes.instance(config_drive='True'))
+        self.spawn(fakes.instance(config_drive=''))
 
     def test_a_process_that_ends_at_once_fails_the_build(self):
         self.engine.after_start = {'status': 'exited', 'exit_code': 3}
