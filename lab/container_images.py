@@ -56,6 +56,10 @@ while IFS=: read user password; do
 done
 """
 
+#: A password file, and a tool that changes it.
+_PASSWORDS = {'etc/shadow': ('root:*:1::::::\n', 0o600),
+              'bin/chpasswd': (_CHPASSWD, 0o755)}
+
 _LOGIN = """#!/bin/sh
 # Who may log in is what the metadata service says, as soon as it answers.
 keys=http://169.254.169.254/latest/meta-data/public-keys/0/openssh-key
@@ -116,21 +120,20 @@ def busybox() -> bytes:
 
 def with_passwords() -> bytes:
     """Busybox with a password file and a tool to change it."""
-    return archive('passwords:lab', {
-        'etc/shadow': ('root:*:1::::::\n', 0o600),
-        'bin/chpasswd': (_CHPASSWD, 0o755)})
+    return archive('passwords:lab', {**_PASSWORDS})
 
 
 def web() -> bytes:
     """A web server on port 80; wants DB_HOST and DB_PORT."""
-    return archive('web:lab', {'www/cgi-bin/index.cgi': (_WEB_PAGE, 0o755)},
-                   {'Cmd': ['httpd', '-f', '-v', '-h', '/www', '-p', '80']})
+    return archive('web:lab', {
+        **_PASSWORDS, 'www/cgi-bin/index.cgi': (_WEB_PAGE, 0o755)},
+        {'Cmd': ['httpd', '-f', '-v', '-h', '/www', '-p', '80']})
 
 
 def db() -> bytes:
     """A backend on port 5432; GREETING is what it tells."""
     return archive(
-        'db:lab', {'www/cgi-bin/index.cgi': (_DB_PAGE, 0o755),
+        'db:lab', {**_PASSWORDS, 'www/cgi-bin/index.cgi': (_DB_PAGE, 0o755),
                    'data/count': ('0\n', 0o644)},
         {'Cmd': ['httpd', '-f', '-v', '-h', '/www', '-p', '5432'],
          'Env': ['PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'GREETING=hello']})
@@ -148,11 +151,9 @@ def ssh() -> bytes:
     found = {path.lstrip('/'): _program(path) for path in (
         *programs, *re.findall(r'(/\S+) \(0x', linked))}
     return archive('ssh:lab', {
-        **found, 'bin/sh': found[SHELL.lstrip('/')],
+        **found, **_PASSWORDS, 'bin/sh': found[SHELL.lstrip('/')],
         'etc/dropbear/none': ('', 0o644),
         'etc/shells': ('/bin/sh\n', 0o644),
-        'etc/shadow': ('root:*:1::::::\n', 0o600),
-        'bin/chpasswd': (_CHPASSWD, 0o755),
         # As much of these as tests ask for.
         'bin/curl': ('#!/bin/sh\nfor last; do :; done\n'
                      '[ "$1 $2 $3" = "-X POST -d" ] &&\n'
