@@ -127,7 +127,7 @@ def web() -> bytes:
     """A web server on port 80; wants DB_HOST and DB_PORT."""
     return archive('web:lab', {
         **_PASSWORDS, 'www/cgi-bin/index.cgi': (_WEB_PAGE, 0o755)},
-        {'Cmd': ['httpd', '-f', '-v', '-h', '/www', '-p', '80']})
+        {'Cmd': _serving(80)})
 
 
 def db() -> bytes:
@@ -135,8 +135,14 @@ def db() -> bytes:
     return archive(
         'db:lab', {**_PASSWORDS, 'www/cgi-bin/index.cgi': (_DB_PAGE, 0o755),
                    'data/count': ('0\n', 0o644)},
-        {'Cmd': ['httpd', '-f', '-v', '-h', '/www', '-p', '5432'],
+        {'Cmd': _serving(5432),
          'Env': ['PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'GREETING=hello']})
+
+
+def _serving(port: int) -> list[str]:
+    # Its console's log has a line from the beginning.
+    return ['sh', '-c', f'echo Listening at port {port}; '
+            f'exec httpd -f -v -h /www -p {port}']
 
 
 def ssh() -> bytes:
