@@ -292,8 +292,9 @@ def _compute(layout: Layout, host: lab_layout.Host) -> File:
             'host': host.nova_name,
             'state_path': host.state,
             'reserved_host_memory_mb': 512,
-            'cpu_allocation_ratio': 16.0,
-            'initial_cpu_allocation_ratio': 16.0,
+            # Room for hundreds of servers that wait most of the time.
+            'cpu_allocation_ratio': 128.0,
+            'initial_cpu_allocation_ratio': 128.0,
         },
         # Demonstrations and tests wait for health.
         'docker': {'endpoint': host.endpoint, 'health_min_interval': 1,
