@@ -331,6 +331,8 @@ def _heat(layout: Layout) -> File:
         'DEFAULT': {
             'transport_url': layout.transport_url(),
             'num_engine_workers': 1,
+            # A stack of many groups keeps its one worker busy for long.
+            'rpc_response_timeout': 600,
             'plugin_dirs': layout.source / 'heat_plugins' / 'loader',
             'environment_dir': layout.venv / 'etc/heat/environment.d',
             'template_dir': layout.venv / 'etc/heat/templates',

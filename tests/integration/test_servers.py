@@ -114,7 +114,7 @@ class TestLife(base.LabCase):
              'CUSTOM_DOCKER_RUNTIME_RUNC'}, set(said['traits']['traits']))
         found = said['inventories']['inventories']
         self.assertEqual({'VCPU', 'MEMORY_MB', 'DISK_GB'}, set(found))
-        self.assertEqual((512, 16.0), (
+        self.assertEqual((512, 128.0), (
             found['MEMORY_MB']['reserved'],
             found['VCPU']['allocation_ratio']))
 
