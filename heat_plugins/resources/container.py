@@ -29,6 +29,7 @@ from oslo_config import cfg
 
 from heat_plugins import clients
 from heat_plugins import conf
+from heat_plugins import pacing
 from heat_plugins import schemas
 from heat_plugins import translate
 
@@ -63,6 +64,8 @@ class Container(server.Server):
     _unsure = False
     #: It is known that it is not, and never will be.
     _failed = False
+    #: When to look at what Nova makes or deletes.
+    _pace: pacing.Pace | None = None
 
     # -- create -------------------------------------------------------------
 
@@ -105,6 +108,7 @@ class Container(server.Server):
 
     def handle_create(self) -> str:
         arguments = self._create_arguments()
+        self._pace = None
         created = None
         try:
             created = self.client().servers.create(**arguments)
@@ -156,7 +160,14 @@ class Container(server.Server):
                 'references; name a placeholder with the property image')
                 % name) from error
 
+    def _is_to_be_looked_at(self) -> bool:
+        if self._pace is None:
+            self._pace = pacing.Pace()
+        return self._pace.is_due()
+
     def check_create_complete(self, server_id: str) -> bool:
+        if not self._is_to_be_looked_at():
+            return False
         found = self.client_plugin().fetch_server(server_id)
         if found is None:
             return False
@@ -327,7 +338,13 @@ class Container(server.Server):
             orphan = self._orphan()
             if orphan is not None:
                 self.resource_id_set(orphan.id)
+        self._pace = None
         return super().handle_delete()
+
+    def check_delete_complete(self, prg: Any) -> bool:
+        if prg and not self._is_to_be_looked_at():
+            return False
+        return bool(super().check_delete_complete(prg))
 
     def handle_check(self) -> None:
         found = self.client().servers.get(self.resource_id)
