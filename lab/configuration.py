@@ -245,7 +245,7 @@ def _nova(layout: Layout) -> File:
             'debug': 'true',
             'log_options': 'false',
             # A test waits for it to pass.
-            'vif_plugging_timeout': 20,
+            'vif_plugging_timeout': 30,
         },
         'wsgi': {'api_paste_config': layout.venv / 'etc/nova/api-paste.ini'},
         'conductor': {'workers': 1},
@@ -295,6 +295,8 @@ def _compute(layout: Layout, host: lab_layout.Host) -> File:
             # Room for hundreds of servers that wait most of the time.
             'cpu_allocation_ratio': 128.0,
             'initial_cpu_allocation_ratio': 128.0,
+            # More at once take longer each, until their ports time out.
+            'max_concurrent_builds': 4,
         },
         # Demonstrations and tests wait for health.
         'docker': {'endpoint': host.endpoint, 'health_min_interval': 1,

@@ -66,6 +66,7 @@ class Container(server.Server):
     _failed = False
     #: When to look at what Nova makes or deletes.
     _pace: pacing.Pace | None = None
+    _deleted_again = False
 
     # -- create -------------------------------------------------------------
 
@@ -344,7 +345,17 @@ class Container(server.Server):
     def check_delete_complete(self, prg: Any) -> bool:
         if prg and not self._is_to_be_looked_at():
             return False
-        return bool(super().check_delete_complete(prg))
+        try:
+            return bool(super().check_delete_complete(prg))
+        except exception.ResourceInError:
+            if self._deleted_again:
+                raise
+            # A build that fails while its server is being deleted can undo
+            # the deletion.
+            self._deleted_again = True
+            with self.client_plugin().ignore_not_found:
+                self.client().servers.delete(prg.server_id)
+            return False
 
     def handle_check(self) -> None:
         found = self.client().servers.get(self.resource_id)

@@ -319,6 +319,25 @@ class TestContainer(ContainerCase):
         self.run_task(web.delete)
         self.servers.delete.assert_called_once_with(SERVER)
 
+    def test_a_build_that_fails_meanwhile_undoes_no_deletion(self):
+        web = self.created()
+        failed = mock.Mock(status='ERROR', fault={'message': 'x'})
+        setattr(failed, 'OS-EXT-STS:task_state', None)
+        self.servers.get.side_effect = [
+            self.server, failed, nova_exceptions.NotFound(404)]
+        self.run_task(web.delete)
+        self.assertEqual([mock.call(SERVER)] * 2,
+                         self.servers.delete.call_args_list)
+        self.assertEqual((web.DELETE, web.COMPLETE), web.state)
+
+    def test_what_cannot_be_deleted_fails(self):
+        web = self.created()
+        self.server.status = 'ERROR'
+        self.server.fault = {'message': 'no such thing'}
+        error = self.assertRaises(exception.ResourceFailure, self.run_task,
+                                  web.delete)
+        self.assertIn('no such thing', str(error))
+
     # -- update -------------------------------------------------------------
 
     def update(self, web, **properties):
