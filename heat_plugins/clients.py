@@ -21,11 +21,14 @@ from heat.common import exception
 from heat.engine.clients.os import nova
 from oslo_config import cfg
 
+from heat_plugins import pacing
 from heat_plugins import translate
 
 LOADER = str(Path(__file__).resolve().parent / 'loader')
 
 LOG_LINES = 50
+
+_SHARED = pacing.Shared()
 
 
 def _offer_loader() -> None:
@@ -45,6 +48,24 @@ _offer_loader()
 
 class NovaDockerClientPlugin(nova.NovaClientPlugin):
     """Nova's client plug-in with what containers have besides."""
+
+    def is_listed(self, server_id: str, **search: str) -> bool:
+        """Whether Nova lists a server of the project's; a second old.
+
+        :param search: what is searched for, such as the status
+        """
+        question = (self.context.project_id, self._get_region_name(),
+                    *sorted(search.items()))
+        try:
+            return server_id in _SHARED.ids(question, lambda: (
+                server.id for server in self.client().servers.list(
+                    detailed=False, search_opts=search, limit=-1)))
+        except Exception as error:
+            # As for a single server: Nova has too much to do.
+            if not (self.is_over_limit(error)
+                    or getattr(error, 'code', None) in (500, 503)):
+                raise
+            return True
 
     def rebuild_container(self, server_id: str, image: str, user_data: str,
                           **more: str) -> bool:

@@ -161,15 +161,17 @@ class Container(server.Server):
                 'references; name a placeholder with the property image')
                 % name) from error
 
-    def _is_to_be_looked_at(self) -> bool:
+    def _is_to_be_looked_at(self, least: float = 1) -> bool:
         if self._pace is None:
-            self._pace = pacing.Pace()
+            self._pace = pacing.Pace(least)
         return self._pace.is_due()
 
     def check_create_complete(self, server_id: str) -> bool:
-        if not self._is_to_be_looked_at():
+        plugin = self.client_plugin()
+        if (plugin.is_listed(server_id, status='BUILD')
+                or not self._is_to_be_looked_at()):
             return False
-        found = self.client_plugin().fetch_server(server_id)
+        found = plugin.fetch_server(server_id)
         if found is None:
             return False
         if found.status == 'ERROR':
@@ -343,7 +345,9 @@ class Container(server.Server):
         return super().handle_delete()
 
     def check_delete_complete(self, prg: Any) -> bool:
-        if prg and not self._is_to_be_looked_at():
+        if prg and prg.image_complete and (
+                not self._is_to_be_looked_at(5)
+                and self.client_plugin().is_listed(prg.server_id)):
             return False
         try:
             return bool(super().check_delete_complete(prg))

@@ -34,6 +34,7 @@ from novaclient.v2 import servers as nova_servers
 from oslo_config import cfg
 
 from heat_plugins import clients
+from heat_plugins import pacing
 from heat_plugins.resources import container
 from heat_plugins import schemas
 
@@ -74,6 +75,12 @@ class ContainerCase(common.HeatTestCase):
         # An attribute of the class that the constructor of a server sets.
         self.server.name = 'web'
         self.servers.create.return_value = self.server
+        #: What Nova lists in full, and the ids that it lists.
+        self.orphans, self.listed = [], []
+        self.servers.list.side_effect = (
+            lambda detailed=True, **more: self.orphans if detailed
+            else [mock.Mock(id=one) for one in self.listed])
+        self.patchobject(clients, '_SHARED', new=pacing.Shared())
         self.servers.get.return_value = self.server
         for cls in (nova.NovaClientPlugin, clients.NovaDockerClientPlugin):
             self.patchobject(cls, 'client', return_value=mock.Mock(
@@ -282,7 +289,7 @@ class TestContainer(ContainerCase):
     def test_what_it_made_is_found_again(self):
         web = self.web()
         web.state_set(web.CREATE, web.FAILED)
-        self.servers.list.return_value = [
+        self.orphans = [
             mock.Mock(id='other', metadata={}), self.server]
         self.server.metadata = {'heat:resource_uuid': web.uuid}
         self.server.status = 'BUILD'
@@ -304,7 +311,7 @@ class TestContainer(ContainerCase):
 
     def test_without_anything_made_it_is_made_anew(self):
         web = self.web()
-        self.servers.list.return_value = [
+        self.orphans = [
             mock.Mock(id='other', metadata={'heat:resource_uuid': 'x'})]
         self.assertTrue(web.needs_replace_failed())
         self.run_task(web.delete)
@@ -314,10 +321,31 @@ class TestContainer(ContainerCase):
         web = self.web()
         web.state_set(web.CREATE, web.FAILED)
         self.server.metadata = {'heat:resource_uuid': web.uuid}
-        self.servers.list.return_value = [self.server]
+        self.orphans = [self.server]
         self.servers.get.side_effect = nova_exceptions.NotFound(404)
         self.run_task(web.delete)
         self.servers.delete.assert_called_once_with(SERVER)
+
+    def test_what_is_being_built_is_not_looked_at(self):
+        web = self.web()
+        self.listed = [SERVER]
+        self.assertFalse(web.check_create_complete(SERVER))
+        self.servers.list.assert_called_once_with(
+            detailed=False, search_opts={'status': 'BUILD'}, limit=-1)
+        self.servers.get.assert_not_called()
+        self.patchobject(clients, '_SHARED', new=pacing.Shared())
+        self.listed = ['another']
+        self.assertTrue(web.check_create_complete(SERVER))
+
+    def test_a_nova_that_is_busy_is_waited_for(self):
+        web = self.web()
+        for error in (nova_exceptions.OverLimit(413),
+                      nova_exceptions.ClientException(503)):
+            self.servers.list.side_effect = error
+            self.assertFalse(web.check_create_complete(SERVER))
+        self.servers.list.side_effect = nova_exceptions.Forbidden(403)
+        self.assertRaises(nova_exceptions.Forbidden,
+                          web.check_create_complete, SERVER)
 
     def test_a_build_that_fails_meanwhile_undoes_no_deletion(self):
         web = self.created()

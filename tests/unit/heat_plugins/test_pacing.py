@@ -20,7 +20,7 @@ class TestPace(unittest.TestCase):
     def looks(self, seconds):
         """The seconds at which somebody looks who is asked each second."""
         now = 0.0
-        pace = pacing.Pace(lambda: now)
+        pace = pacing.Pace(clock=lambda: now)
         found = []
         for now in range(seconds + 1):
             if pace.is_due():
@@ -41,3 +41,51 @@ class TestPace(unittest.TestCase):
         self.assertEqual(15, max(
             other - one for one, other in zip(
                 self.looks(600), self.looks(600)[1:], strict=False)))
+
+    def test_at_least(self):
+        now = 0.0
+        pace = pacing.Pace(5, clock=lambda: now)
+        found = []
+        for now in range(12):
+            if pace.is_due():
+                found.append(now)
+        self.assertEqual([5, 10], found)
+
+
+class TestShared(unittest.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.now = 0.0
+        self.shared = pacing.Shared(lambda: self.now)
+        self.asked = []
+
+    def ids(self, question='a', lasting=0.0):
+        def ask():
+            self.asked.append(question)
+            self.now += lasting
+            return [question]
+        return self.shared.ids(question, ask)
+
+    def test_an_answer_serves_all_for_a_second(self):
+        self.assertEqual({'a'}, self.ids())
+        self.now = 0.9
+        self.assertEqual({'a'}, self.ids())
+        self.assertEqual({'b'}, self.ids('b'))
+        self.now = 1.1
+        self.ids()
+        self.assertEqual(['a', 'b', 'a'], self.asked)
+
+    def test_what_is_hard_to_answer_is_asked_seldom(self):
+        self.ids(lasting=3)
+        self.now = 14.9
+        self.ids()
+        self.assertEqual(['a'], self.asked)
+        self.now = 15.1
+        self.ids()
+        self.assertEqual(['a', 'a'], self.asked)
+
+    def test_no_answer_is_none(self):
+        with self.assertRaises(ZeroDivisionError):
+            self.shared.ids('a', lambda: [str(1 / 0)])
+        self.assertEqual({'a'}, self.ids())
