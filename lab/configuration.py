@@ -295,8 +295,6 @@ def _compute(layout: Layout, host: lab_layout.Host) -> File:
             # Room for hundreds of servers that wait most of the time.
             'cpu_allocation_ratio': 128.0,
             'initial_cpu_allocation_ratio': 128.0,
-            # More at once take longer each, until their ports time out.
-            'max_concurrent_builds': 4,
         },
         # Demonstrations and tests wait for health.
         'docker': {'endpoint': host.endpoint, 'health_min_interval': 1,
