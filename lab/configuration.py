@@ -118,7 +118,9 @@ def _keystone(layout: Layout) -> File:
 
 def _placement(layout: Layout) -> File:
     return {
-        'placement_database': {'connection': layout.database('placement')},
+        # Its own default is ten, and it fails beyond that.
+        'placement_database': {'connection': layout.database('placement'),
+                               'max_overflow': 100},
         'api': {'auth_strategy': 'keystone'},
         'keystone_authtoken': _token(layout, 'placement'),
     }
