@@ -276,6 +276,8 @@ class TestSpec(unittest.TestCase):
         # Of the image its digest is in it, wherever it came from.
         without = {'image', 'pull_policy', 'wait_for', 'wait_timeout',
                    'crash_dump_signal',
+                   # What they hold is in the environment by then.
+                   'environment_secrets',
                    # The same container: it is not told what it may do.
                    'cap_add'}
         fields = {field.name for field
