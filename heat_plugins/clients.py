@@ -19,10 +19,14 @@ from typing import Any
 
 from heat.common import exception
 from heat.engine.clients.os import nova
+from novaclient import exceptions as nova_exceptions
 from oslo_config import cfg
+from oslo_log import log as logging
 
 from heat_plugins import pacing
 from heat_plugins import translate
+
+LOG = logging.getLogger(__name__)
 
 LOADER = str(Path(__file__).resolve().parent / 'loader')
 
@@ -49,23 +53,26 @@ _offer_loader()
 class NovaDockerClientPlugin(nova.NovaClientPlugin):
     """Nova's client plug-in with what containers have besides."""
 
-    def is_listed(self, server_id: str, **search: str) -> bool:
-        """Whether Nova lists a server of the project's; a second old.
+    def is_listed(self, server_id: str, **search: str) -> bool | None:
+        """Whether Nova lists a server among the project's; a moment old.
 
         :param search: what is searched for, such as the status
+        :returns: None if that is not known; beyond a thousand servers, what
+            is said not to be listed may be
         """
         question = (self.context.project_id, self._get_region_name(),
                     *sorted(search.items()))
+        found = _SHARED.ids(question, lambda: self._listed(search))
+        return None if found is None else server_id in found
+
+    def _listed(self, search: dict[str, str]) -> list[str] | None:
         try:
-            return server_id in _SHARED.ids(question, lambda: (
-                server.id for server in self.client().servers.list(
-                    detailed=False, search_opts=search, limit=-1)))
-        except Exception as error:
-            # As for a single server: Nova has too much to do.
-            if not (self.is_over_limit(error)
-                    or getattr(error, 'code', None) in (500, 503)):
-                raise
-            return True
+            return [server.id for server in self.client().servers.list(
+                detailed=False, search_opts=search)]
+        except nova_exceptions.ClientException as error:
+            # The single server will tell, and fail if it has to.
+            LOG.warning('Nova does not list servers: %s', error)
+            return None
 
     def rebuild_container(self, server_id: str, image: str, user_data: str,
                           **more: str) -> bool:

@@ -22,6 +22,8 @@ more seldom the longer it takes.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+import dataclasses
+import math
 import threading
 import time
 
@@ -34,6 +36,7 @@ _LONGEST = 15.0
 _FRACTION = 8
 #: Of the time that an answer took, until the question is asked again.
 _REST = 4
+_TOO_OLD = 30.0
 
 
 class Pace:
@@ -61,8 +64,20 @@ class Pace:
         return True
 
 
+@dataclasses.dataclass
+class _Answer:
+    ids: frozenset[str] | None = None
+    #: Seconds: when it came, and when it is to be asked for again.
+    came: float = -math.inf
+    until: float = -math.inf
+    being_asked: bool = False
+
+
 class Shared:
-    """Answers that all threads of a service share for a moment."""
+    """Answers that all threads of a service share for a moment.
+
+    Nobody waits for a question of another thread: who asks one may hang.
+    """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         """Knows nothing yet.
@@ -71,18 +86,36 @@ class Shared:
         """
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[Hashable, tuple[float, frozenset[str]]] = {}
+        self._answers: dict[Hashable, _Answer] = {}
 
-    def ids(self, question: Hashable, ask: Callable[[], Iterable[str]]
-            ) -> frozenset[str]:
-        """The answer of a second ago, or a new one that others share then."""
+    def ids(self, question: Hashable,
+            ask: Callable[[], Iterable[str] | None]
+            ) -> frozenset[str] | None:
+        """The answer of a second ago, or a new one that others share then.
+
+        :param ask: answers None if there is no answer
+        :returns: None if there is no answer, or only one that is too old
+        """
+        began = self._clock()
         with self._lock:
+            self._forget(began)
+            answer = self._answers.setdefault(question, _Answer())
+            if began < answer.until or answer.being_asked:
+                return answer.ids if (
+                    began < answer.came + _TOO_OLD) else None
+            answer.being_asked = True
+        found = None
+        try:
+            asked = ask()
+            found = None if asked is None else frozenset(asked)
+        finally:
             now = self._clock()
-            self._known = {key: entry for key, entry in self._known.items()
-                           if now < entry[0]}
-            if question not in self._known:
-                found = frozenset(ask())
-                done = self._clock()
-                rest = max(_STEP, _REST * (done - now))
-                self._known[question] = done + rest, found
-            return self._known[question][1]
+            rest = min(max(_STEP, _REST * (now - began)), _LONGEST)
+            with self._lock:
+                self._answers[question] = _Answer(found, now, now + rest)
+        return found
+
+    def _forget(self, now: float) -> None:
+        for question, answer in tuple(self._answers.items()):
+            if not answer.being_asked and answer.until < now - _TOO_OLD:
+                del self._answers[question]

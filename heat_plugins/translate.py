@@ -174,9 +174,6 @@ def problems(properties: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield 'ulimits', f'{name} needs both soft and hard'
         elif not all(_WHOLE.fullmatch(str(part)) for part in parts):
             yield 'ulimits', f'{name} is not a whole number'
-    if properties.get('config_drive'):
-        yield 'config_drive', ('containers have none; use files and '
-                               'environment')
     for name in properties.get('metadata') or {}:
         if is_reserved(name):
             yield 'metadata', f'{name} is written by the driver'

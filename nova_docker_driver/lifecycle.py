@@ -464,8 +464,9 @@ class Lifecycle:
     def _wanted(self, context: nova_context.RequestContext,
                 instance: objects.Instance) -> models.TenantSpec:
         """What the tenant asks for, whole, to make a container of."""
-        return keymanager.with_secrets(servers.tenant_spec(instance), context,
-                                       self._secrets)
+        return keymanager.with_secrets(
+            servers.tenant_spec(instance), servers.project(instance), context,
+            self._secrets)
 
     def _image(self, context: nova_context.RequestContext,
                instance: objects.Instance, image_meta: objects.ImageMeta,

@@ -36,9 +36,6 @@ from nova_docker_driver import references
 LOG = logging.getLogger(__name__)
 
 
-#: Answers the content of a secret, by a request's context and an id.
-
-
 @dataclasses.dataclass(frozen=True)
 class Pinned:
     """A reference that has become one image for ever."""

@@ -128,9 +128,11 @@ def refuse_storage(instance: objects.Instance, block_devices: Any) -> None:
     if instance.flavor.ephemeral_gb:
         raise errors.InvalidSpec(
             'flavor: containers have no ephemeral disks')
-    # What an operator forces upon all servers of a cloud is no tenant's wish.
-    if 'config_drive' in instance and strutils.bool_from_string(
-            instance.config_drive):
+    # Nova notes one for each server that it has built, where an operator or
+    # an image wants one for all; no tenant's wish, and too late to refuse.
+    built = 'launched_at' in instance and instance.launched_at
+    if not built and 'config_drive' in instance and (
+            strutils.bool_from_string(instance.config_drive)):
         raise errors.InvalidSpec(
             'config_drive: containers have none; use the metadata service, '
             'or configs and environment of the specification')

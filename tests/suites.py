@@ -166,13 +166,19 @@ def _outcomes(chosen: list[Suite], layout: lab_layout.Layout
 def _outcome_beside(suite: Suite, layout: lab_layout.Layout) -> Outcome:
     """As ``_outcome``, shown at its end and in one piece."""
     print(f'\n=== {suite.name} begins beside', flush=True)
-    with tempfile.TemporaryFile('w+') as output:
-        found = _outcome(dataclasses.replace(suite, workers=1), layout,
-                         output)
-        output.seek(0)
-        sys.stdout.write(output.read())
-        sys.stdout.flush()
-    return found
+    began = time.monotonic()
+    with tempfile.TemporaryFile('w+', errors='replace') as output:
+        try:
+            return _outcome(dataclasses.replace(suite, workers=1), layout,
+                            output)
+        except Exception as error:
+            # The other suites' outcomes are worth to be told as well.
+            return Outcome(suite.name, 0, 1, time.monotonic() - began,
+                           (f'{suite.name}: {error!r}',))
+        finally:
+            output.seek(0)
+            sys.stdout.write(output.read())
+            sys.stdout.flush()
 
 
 def _outcome(suite: Suite, layout: lab_layout.Layout, output: TextIO

@@ -91,6 +91,9 @@ class Container(server.Server):
                     'size': size, 'most': translate.MAXIMUM_SIZE})
 
     def _check_secrets(self, props: Mapping[str, Any]) -> None:
+        if not self.stack.strict_validate:
+            # In a nested stack that is not made yet, names stand for ids.
+            return
         given = self.properties.data.get('environment_secrets')
         if any(needed.action == needed.INIT
                for needed in function.dependencies(given)):
@@ -345,9 +348,9 @@ class Container(server.Server):
         return super().handle_delete()
 
     def check_delete_complete(self, prg: Any) -> bool:
-        if prg and prg.image_complete and (
-                not self._is_to_be_looked_at(5)
-                and self.client_plugin().is_listed(prg.server_id)):
+        if (prg and prg.image_complete and not self._is_to_be_looked_at(5)
+                and self.client_plugin().is_listed(
+                    prg.server_id) is not False):
             return False
         try:
             return bool(super().check_delete_complete(prg))

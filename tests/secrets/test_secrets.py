@@ -27,6 +27,7 @@ TEMPLATE = """
 heat_template_version: 2021-04-16
 parameters:
   word: {type: string}
+  known: {type: string}
 resources:
   secret:
     type: OS::Barbican::Secret
@@ -39,10 +40,24 @@ resources:
       image: busybox
       flavor: c1.tiny
       networks: [{network: private}]
-      environment_secrets: {PASSWORD: {get_resource: secret}}
+      environment_secrets:
+        {PASSWORD: {get_resource: secret}, KNOWN: {get_param: known}}
       command:
         [sh, -c, "trap exit TERM; printf %s $PASSWORD | sha256sum;
          sleep 600 & wait"]
+  nested:
+    type: OS::Heat::ResourceGroup
+    properties:
+      count: 1
+      resource_def:
+        type: OS::NovaDocker::Container
+        properties:
+          image: busybox
+          flavor: c1.tiny
+          networks: [{allocate_network: none}]
+          environment_secrets: {PASSWORD: {get_resource: secret}}
+          command: [sh, -c, "test -n $PASSWORD"]
+          wait_for: completed
 outputs:
   id: {value: {get_resource: c}}
   logs: {value: {get_attr: [c, logs]}}
@@ -94,12 +109,15 @@ class TestSecrets(base.StackCase):
         self.assert_not_logged()
 
     def test_a_stack_makes_its_own(self):
-        stack_id = self.create_stack(TEMPLATE, word=self.canary)
+        known = keep(self, self.canary)
+        stack_id = self.create_stack(TEMPLATE, word=self.canary, known=known)
         _, outputs = self.finish(stack_id, 'CREATE')
         self.assertIn(self.digest(), outputs['logs'])
         server = outputs['id']
+        self.assert_not_logged()
         self.canary = f'canary{uuid.uuid4().hex}'
-        _, outputs = self.update_stack(stack_id, TEMPLATE, word=self.canary)
+        _, outputs = self.update_stack(stack_id, TEMPLATE, word=self.canary,
+                                       known=known)
         self.assertEqual(server, outputs['id'])
         self.until(lambda: self.digest() in self.finish(
             stack_id, 'UPDATE')[1]['logs'], 'the new process has it')
@@ -108,7 +126,7 @@ class TestSecrets(base.StackCase):
             self.tenant.orchestration.update_stack(
                 stack_id, template=TEMPLATE.replace(
                     '{get_resource: secret}', str(uuid.uuid4())),
-                parameters={'word': self.canary})
+                parameters={'word': self.canary, 'known': known})
         self.assert_not_logged()
 
 

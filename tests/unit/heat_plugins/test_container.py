@@ -156,7 +156,6 @@ class TestContainer(ContainerCase):
     def test_what_is_not_there(self):
         self.assertRefused('image', image=None)
         self.assertRefused('pull_policy', pull_policy='always')
-        self.assertRefused('containers have none', config_drive=True)
         self.assertRefused('Cinder', mounts=[
             {'type': 'volume', 'target': '/data', 'volume': 'v'}])
         self.assertRefused('size_mb is not for', mounts=[
@@ -189,6 +188,14 @@ class TestContainer(ContainerCase):
             'A': {'get_resource': 'key'}}
         self.stack = utils.parse_stack(template)
         self.stack['web'].validate()
+        get.assert_not_called()
+
+    def test_a_name_in_a_nested_stack_stands_for_a_secret_to_come(self):
+        get = self.patchobject(barbican.BarbicanClientPlugin,
+                               'get_secret_by_ref')
+        web = self.web(environment_secrets={'A': 'key'})
+        self.stack.strict_validate = False
+        web.validate()
         get.assert_not_called()
 
     def test_values_that_cannot_be(self):
@@ -331,21 +338,20 @@ class TestContainer(ContainerCase):
         self.listed = [SERVER]
         self.assertFalse(web.check_create_complete(SERVER))
         self.servers.list.assert_called_once_with(
-            detailed=False, search_opts={'status': 'BUILD'}, limit=-1)
+            detailed=False, search_opts={'status': 'BUILD'})
         self.servers.get.assert_not_called()
         self.patchobject(clients, '_SHARED', new=pacing.Shared())
         self.listed = ['another']
         self.assertTrue(web.check_create_complete(SERVER))
 
-    def test_a_nova_that_is_busy_is_waited_for(self):
+    def test_without_a_list_the_server_itself_tells(self):
         web = self.web()
-        for error in (nova_exceptions.OverLimit(413),
-                      nova_exceptions.ClientException(503)):
-            self.servers.list.side_effect = error
-            self.assertFalse(web.check_create_complete(SERVER))
-        self.servers.list.side_effect = nova_exceptions.Forbidden(403)
-        self.assertRaises(nova_exceptions.Forbidden,
-                          web.check_create_complete, SERVER)
+        self.servers.list.side_effect = nova_exceptions.ClientException(503)
+        self.assertTrue(web.check_create_complete(SERVER))
+        self.servers.get.assert_called_once_with(SERVER)
+        # That there is none is shared as well.
+        self.web().check_create_complete(SERVER)
+        self.servers.list.assert_called_once()
 
     def test_a_build_that_fails_meanwhile_undoes_no_deletion(self):
         web = self.created()

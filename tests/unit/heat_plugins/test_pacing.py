@@ -82,10 +82,42 @@ class TestShared(unittest.TestCase):
         self.ids()
         self.assertEqual(['a'], self.asked)
         self.now = 15.1
-        self.ids()
+        self.ids(lasting=60)
         self.assertEqual(['a', 'a'], self.asked)
+        # But not after ever so long.
+        self.now += 15.1
+        self.ids()
+        self.assertEqual(['a', 'a', 'a'], self.asked)
 
-    def test_no_answer_is_none(self):
+    def test_nobody_waits_for_another_ones_question(self):
+        seen = []
+
+        def ask():
+            seen.append(self.ids())
+            self.now += 40
+            seen.append(self.ids())
+            return ['new']
+        self.ids()
+        self.now = 1.5
+        self.assertEqual({'new'}, self.shared.ids('a', ask))
+        # What was known is told, until it is too old.
+        self.assertEqual([{'a'}, None], seen)
+
+    def test_that_there_is_no_answer_is_shared(self):
+        self.assertIsNone(self.shared.ids('a', lambda: None))
+        self.assertIsNone(self.ids())
+        self.assertEqual([], self.asked)
+        self.now = 1.1
+        self.assertEqual({'a'}, self.ids())
+
+    def test_after_an_error_it_is_asked_again(self):
         with self.assertRaises(ZeroDivisionError):
             self.shared.ids('a', lambda: [str(1 / 0)])
+        self.now = 1.1
         self.assertEqual({'a'}, self.ids())
+
+    def test_old_answers_are_forgotten(self):
+        self.ids()
+        self.now = 60
+        self.ids('b')
+        self.assertEqual(['b'], list(self.shared._answers))

@@ -25,7 +25,7 @@ class TestSecret(unittest.TestCase):
     def setUp(self):
         super().setUp()
         api = self.enterContext(mock.patch.object(
-            keymanager.key_manager, 'API'))
+            keymanager.barbican_key_manager, 'BarbicanKeyManager'))
         self.get = api.return_value.get
 
     def test_bytes_and_texts(self):
@@ -35,8 +35,17 @@ class TestSecret(unittest.TestCase):
         self.get.assert_called_with('context', 'id')
 
     def test_a_refusal_has_a_reason(self):
-        self.get.side_effect = castellan_exception.Forbidden
-        with self.assertRaisesRegex(errors.SecretUnavailable, 'Forbidden'):
+        for error in (castellan_exception.Forbidden, TypeError('canary')):
+            self.get.side_effect = error
+            name = getattr(error, '__name__', type(error).__name__)
+            with self.assertRaisesRegex(errors.SecretUnavailable, name
+                                        ) as caught:
+                keymanager.secret('context', 'id')
+            self.assertNotIn('canary', str(caught.exception))
+
+    def test_one_without_a_payload_is_none(self):
+        self.get.return_value.get_encoded.return_value = None
+        with self.assertRaisesRegex(errors.SecretUnavailable, 'no payload'):
             keymanager.secret('context', 'id')
 
 
@@ -48,20 +57,29 @@ class TestVariables(unittest.TestCase):
     def setUp(self):
         super().setUp()
         self.secrets = mock.Mock(return_value='pässword'.encode())
+        self.context = mock.Mock(project_id='project')
 
     def resolved(self, tenant=TENANT):
-        return keymanager.with_secrets(tenant, 'context', self.secrets)
+        return keymanager.with_secrets(tenant, 'project', self.context,
+                                       self.secrets)
 
     def test_they_hold_what_the_requester_may_read(self):
         self.assertEqual({'MODE': 'live', 'PASSWORD': 'pässword'},
                          self.resolved().environment)
-        self.secrets.assert_called_once_with('context', 'id')
+        self.secrets.assert_called_once_with(self.context, 'id')
         # Nobody else's specification has changed.
         self.assertEqual({'MODE': 'live'}, self.TENANT.environment)
 
     def test_nobody_is_asked_for_none(self):
         tenant = models.TenantSpec()
         self.assertIs(tenant, self.resolved(tenant))
+        self.secrets.assert_not_called()
+
+    def test_nobody_reads_them_for_another_project(self):
+        self.context.project_id = 'admin'
+        with self.assertRaisesRegex(errors.InvalidSpec,
+                                    'PASSWORD: is read only'):
+            self.resolved()
         self.secrets.assert_not_called()
 
     def test_they_are_not_shown(self):

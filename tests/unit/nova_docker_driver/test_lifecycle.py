@@ -18,6 +18,7 @@ import unittest
 from unittest import mock
 
 from nova import exception
+from oslo_utils import timeutils
 
 from nova_docker_driver import errors
 from nova_docker_driver import guestfiles
@@ -38,6 +39,8 @@ DIGEST, _ = sandbox.image_archive('x86_64')
 SECRET = '5d3c0b1e-8f0a-4a57-9d0e-9b8c7a6f5e4d'
 WITH_SECRET = ('#docker-config\nx-nova: {environment_secrets: '
                f'{{PASSWORD: {SECRET}}}}}')
+#: Of the project of the servers here, which have none.
+CONTEXT = mock.Mock(project_id='')
 
 
 class LifecycleCase(unittest.TestCase):
@@ -136,6 +139,9 @@ class TestSpawn(LifecycleCase):
         with self.assertRaisesRegex(exception.InvalidInput, 'config_drive'):
             self.spawn(fakes.instance(config_drive='True'))
         self.spawn(fakes.instance(config_drive=''))
+        # Nova notes an operator's wish when the server has been built.
+        self.spawn(fakes.instance(
+            config_drive='True', launched_at=timeutils.utcnow(True)))
 
     def test_a_process_that_ends_at_once_fails_the_build(self):
         self.engine.after_start = {'status': 'exited', 'exit_code': 3}
@@ -253,7 +259,7 @@ class TestRebuild(LifecycleCase):
 
     def rebuild(self, text='', **changes):
         self.lifecycle.rebuild(
-            None, fakes.instance(text, **changes), fakes.image_meta(),
+            CONTEXT, fakes.instance(text, **changes), fakes.image_meta(),
             self.vifs, None, fakes.policy())
 
     def roles(self):
@@ -285,7 +291,7 @@ class TestRebuild(LifecycleCase):
     def test_a_secret_is_read_with_the_requesters_rights(self):
         self.secret.side_effect = [b'new']
         self.rebuild(WITH_SECRET)
-        self.secret.assert_called_once_with(None, SECRET)
+        self.secret.assert_called_once_with(CONTEXT, SECRET)
         self.assertEqual(('PASSWORD=new',),
                          self.engine.specs['id3'].environment)
 
@@ -518,7 +524,7 @@ class TestPower(LifecycleCase):
                 act()
 
     def reboot(self, hard):
-        self.lifecycle.reboot(None, self.instance, self.vifs, hard, 60,
+        self.lifecycle.reboot(CONTEXT, self.instance, self.vifs, hard, 60,
                               fakes.policy())
 
     def test_reboot_ends_one_process_and_starts_another(self):
