@@ -19,7 +19,7 @@ honoured is refused by its name, with what to use in its place.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 import dataclasses
 from typing import Any
 
@@ -107,7 +107,7 @@ def _service(reading: reader.Reading, name: str, service: Mapping[str, Any]
     update = reading.child(deploy, 'update_config', f'{where}.deploy')
     memory = limits.get('memory') or service.get('mem_limit')
     links = _links(reading, service, where)
-    depends_on = _depends_on(reading, service, links, where)
+    depends_on = _depends_on(reading, service, where)
     return models.Service(
         name, process.properties(reading, service, deploy, ours, where),
         image=str(service.get('image') or ''),
@@ -196,8 +196,8 @@ def _replicas(reading: reader.Reading, service: Mapping[str, Any],
     return found
 
 
-def _depends_on(reading: reader.Reading, service: Mapping[str, Any],
-                links: Container[str], where: str) -> dict[str, str]:
+def _depends_on(reading: reader.Reading, service: Mapping[str, Any], where: str
+                ) -> dict[str, str]:
     value = service.get('depends_on') or {}
     if isinstance(value, list):
         return dict.fromkeys(map(str, value), models.STARTED)
@@ -207,8 +207,7 @@ def _depends_on(reading: reader.Reading, service: Mapping[str, Any],
         at = f'{where}.depends_on.{name}'
         entry = reading.mapping(entry or {}, at)
         condition = entry.get('condition', models.STARTED)
-        # Compose writes it beside each link.
-        if entry.get('restart') and name not in links:
+        if entry.get('restart') and name not in _implied(service):
             reading.refuse(f'{at}.restart', 'a service that is made anew '
                            'keeps its address; let the process connect '
                            'again')
@@ -218,6 +217,15 @@ def _depends_on(reading: reader.Reading, service: Mapping[str, Any],
                 reading.document, 'services'):
             found[name] = condition
     return found
+
+
+def _implied(service: Mapping[str, Any]) -> set[str]:
+    """The services that Compose adds to depends_on, with a restart."""
+    shared = [str(service.get(key)).removeprefix('service:')
+              for key in ('network_mode', 'ipc', 'pid', 'uts')]
+    named = [str(entry).partition(':')[0] for key in ('links', 'volumes_from')
+             for entry in service.get(key) or ()]
+    return {*shared, *named}
 
 
 def _links(reading: reader.Reading, service: Mapping[str, Any], where: str
