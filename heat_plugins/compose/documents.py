@@ -223,8 +223,9 @@ def _implied(service: Mapping[str, Any]) -> set[str]:
     """The services that Compose adds to depends_on, with a restart."""
     shared = [str(service.get(key)).removeprefix('service:')
               for key in ('network_mode', 'ipc', 'pid', 'uts')]
-    named = [str(entry).partition(':')[0] for key in ('links', 'volumes_from')
-             for entry in service.get(key) or ()]
+    listed = [service.get(key) for key in ('links', 'volumes_from')]
+    named = [str(entry).partition(':')[0] for value in listed
+             if isinstance(value, list) for entry in value]
     return {*shared, *named}
 
 
