@@ -122,10 +122,13 @@ class TestHotPlug(NetworkCase):
         self.tenant.compute.delete_server_interface(found.port_id,
                                                     server=server)
         self.until(lambda: self.devices(server) == before, 'eth1 is gone', 20)
-        self.assertNotIn(f'tap{found.port_id[:11]}', self.switch_ports())
+        # The device goes first.
+        device = f'tap{found.port_id[:11]}'
+        self.until(lambda: device not in self.switch_ports(),
+                   'the switch port is gone', 20)
         self.assertFalse(self.reach(client, address, 80))
-        self.assertNotIn(address, self.inside(server, 'cat',
-                                              '/etc/hosts')[1])
+        self.until(lambda: address not in self.inside(
+            server, 'cat', '/etc/hosts')[1], 'its name is gone', 20)
 
     def heard(self, server, client, address):
         """What arrives by UDP of what is sent."""
