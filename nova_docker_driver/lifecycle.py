@@ -88,7 +88,7 @@ class Lifecycle:
         LOG.info('Spawning', instance=instance)
         with self._one_at_a_time(instance), _build_failures(instance):
             tenant = self._wanted(context, instance)
-            servers.refuse_storage(instance, block_devices)
+            servers.refuse_drives(instance, block_devices)
             with self._undone_on_failure(instance, vifs):
                 with self._image(context, instance, image_meta,
                                  tenant) as image:
@@ -116,7 +116,7 @@ class Lifecycle:
         LOG.info('Rebuilding', instance=instance)
         with self._one_at_a_time(instance), _build_failures(instance):
             tenant = self._wanted(context, instance)
-            servers.refuse_storage(instance, block_devices)
+            servers.refuse_drives(instance, block_devices)
             with self._image(context, instance, image_meta,
                              tenant) as image:
                 spec.build(servers.inputs(instance, image, tenant, policy))

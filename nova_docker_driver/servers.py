@@ -121,8 +121,8 @@ def rescuer(instance: objects.Instance, tenant: models.TenantSpec
     return tenant.user if given.restricted else None
 
 
-def refuse_storage(instance: objects.Instance, block_devices: Any) -> None:
-    """:raises InvalidSpec: if the server is to have disks of its own"""
+def refuse_drives(instance: objects.Instance, block_devices: Any) -> None:
+    """:raises InvalidSpec: if the server is to have drives of its own"""
     if virt_driver.block_device_info_get_mapping(block_devices):
         raise errors.InvalidSpec('volumes cannot be attached to a container')
     if instance.flavor.ephemeral_gb:
