@@ -53,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
                          'doubles')
     up.add_argument('--secrets', action='store_true',
                     help='also Barbican, which keeps secrets')
+    up.add_argument('--load-balancers', action='store_true',
+                    help='also Octavia, with OVN as its provider')
     up.set_defaults(verb=_up)
 
     down = verbs.add_parser('down', help='end the processes of the lab')
@@ -88,7 +90,8 @@ def _parser() -> argparse.ArgumentParser:
 def _up(lab: cloud.Cloud, options: argparse.Namespace) -> None:
     began = time.monotonic()
     lab.up(fresh=options.fresh, metadata=options.metadata,
-           virtual_machines=options.vms, key_manager=options.secrets)
+           virtual_machines=options.vms, key_manager=options.secrets,
+           load_balancers=options.load_balancers)
     print(f'The lab is up ({time.monotonic() - began:.1f} s). A client: '
           'eval "$(tools/lab env demo)"', file=sys.stderr)
 

@@ -64,13 +64,14 @@ class Cloud:
     # -- the verbs ----------------------------------------------------------
 
     def up(self, fresh: bool = False, metadata: bool = False,
-           virtual_machines: bool = False, key_manager: bool = False
-           ) -> None:
+           virtual_machines: bool = False, key_manager: bool = False,
+           load_balancers: bool = False) -> None:
         """Every service runs and answers afterwards. Idempotent.
 
         :param metadata: also those that answer at 169.254.169.254
         :param virtual_machines: also a host of Nova's driver for tests
         :param key_manager: also Barbican
+        :param load_balancers: also Octavia, with OVN as its provider
         """
         self._stop_another_checkouts()
         if fresh:
@@ -93,6 +94,8 @@ class Cloud:
             self.start_virtual_machines()
         if key_manager:
             self.start_key_manager()
+        if load_balancers:
+            self.start_load_balancers()
 
     def start_metadata(self) -> None:
         """Servers are told about themselves at 169.254.169.254."""
@@ -112,6 +115,15 @@ class Cloud:
         """As before ``start_key_manager``."""
         self.processes.stop([service.name for service
                              in services.key_manager(self.layout)])
+
+    def start_load_balancers(self) -> None:
+        """Tenants can have their load balanced."""
+        self._start(services.load_balancers(self.layout))
+
+    def stop_load_balancers(self) -> None:
+        """As before ``start_load_balancers``."""
+        self.processes.stop([service.name for service
+                             in services.load_balancers(self.layout)])
 
     def start_virtual_machines(self) -> None:
         """There is a host beside those of containers."""

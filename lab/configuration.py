@@ -63,6 +63,7 @@ def files(layout: Layout) -> dict[str, str]:
         'placement/placement.conf': _placement(layout),
         'glance/glance-api.conf': _glance(layout),
         'barbican/barbican.conf': _barbican(layout),
+        'octavia/octavia.conf': _octavia(layout),
         'neutron/neutron.conf': _neutron(layout),
         'neutron/ml2_conf.ini': _ml2(layout),
         'nova/nova.conf': _nova(layout),
@@ -162,12 +163,33 @@ def _barbican(layout: Layout) -> File:
     }
 
 
+def _octavia(layout: Layout) -> File:
+    provider = 'ovn'
+    return {
+        'DEFAULT': {'transport_url': 'fake://'},
+        'database': {'connection': layout.database('octavia')},
+        'api_settings': {
+            'enabled_provider_drivers': f'{provider}: Without amphorae',
+            'default_provider_driver': provider},
+        'driver_agent': {
+            'enabled_provider_agents': provider,
+            **{f'{what}_socket_path': layout.run / f'octavia-{what}.sock'
+               for what in ('status', 'stats', 'get')}},
+        'ovn': {'ovn_nb_connection': layout.ovn_db(),
+                'ovn_sb_connection': layout.ovn_db()},
+        'oslo_messaging': {'topic': 'octavia'},
+        'keystone_authtoken': _token(layout, 'octavia'),
+        'service_auth': _account(layout, 'octavia'),
+        'neutron': {'endpoint_override': layout.url('neutron')},
+    }
+
+
 def _neutron(layout: Layout) -> File:
     return {
         'DEFAULT': {
             'core_plugin': 'ml2',
             # Segments: Nova takes a port without addresses by what they tell.
-            'service_plugins': 'ovn-router,segments',
+            'service_plugins': 'ovn-router,segments,port_forwarding',
             'auth_strategy': 'keystone',
             # OVN needs no agent, hence no message bus.
             'transport_url': 'fake://',

@@ -30,7 +30,7 @@ PASSWORD = 'secret'
 
 _PORTS = ('keystone', 'placement', 'glance', 'nova', 'heat', 'neutron',
           'rabbitmq', 'rabbitmq_dist', 'serialproxy', 'nova-metadata',
-          'barbican')
+          'barbican', 'octavia')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,7 +31,7 @@ Run = Callable[[list[str]], None]
 RunAll = Callable[[list[list[str]]], None]
 
 DATABASES = ('keystone', 'placement', 'glance', 'neutron', 'nova_api',
-             'nova_cell0', 'nova_cell1', 'heat', 'barbican')
+             'nova_cell0', 'nova_cell1', 'heat', 'barbican', 'octavia')
 
 #: Numbers of hosts that may join later, mapped beforehand.
 _HOSTS = (1, 2, 3)
@@ -43,6 +43,7 @@ _ENDPOINTS = (
     ('orchestration', 'heat', '/v1/%(tenant_id)s'),
     ('network', 'neutron', ''),
     ('key-manager', 'barbican', ''),
+    ('load-balancer', 'octavia', ''),
 )
 
 #: name, MiB, vCPUs, GiB of disk. A flavor without disk would be refused to
@@ -153,7 +154,9 @@ def _schema_commands(layout: Layout) -> list[list[list[str]]]:
         tool('heat-manage', '--config-file', f'{etc}/heat/heat.conf',
              'db_sync'),
         tool('barbican-db-manage', '--dburl',
-             layout.database('barbican'), 'upgrade')], [
+             layout.database('barbican'), 'upgrade'),
+        tool('octavia-db-manage', '--config-file',
+             f'{etc}/octavia/octavia.conf', 'upgrade', 'head')], [
         tool('python', layout.source / 'lab/seed_nova.py',
              f'{etc}/nova/nova.conf,{etc}/nova/nova-db.conf',
              *map(layout.nova_name, _HOSTS), layout.vm_host)]]
@@ -182,12 +185,13 @@ def seed(layout: Layout) -> None:
 def _accounts(layout: Layout, cloud: connection.Connection) -> None:
     identity = cloud.identity
     roles = {role.name: role for role in identity.roles()}
-    for name in ('service', 'heat_stack_owner', 'heat_stack_user', 'creator'):
+    for name in ('service', 'heat_stack_owner', 'heat_stack_user', 'creator',
+                 'load-balancer_member'):
         if name not in roles:
             roles[name] = identity.create_role(name=name)
     service = identity.create_project(name='service', domain_id='default')
     for name in ('placement', 'glance', 'nova', 'heat', 'neutron',
-                 'barbican'):
+                 'barbican', 'octavia'):
         user = identity.create_user(
             name=name, password=lab_layout.PASSWORD, domain_id='default')
         for role in ('admin', 'service'):
@@ -199,7 +203,8 @@ def _accounts(layout: Layout, cloud: connection.Connection) -> None:
     demo_project = identity.create_project(name='demo', domain_id='default')
     demo = identity.create_user(
         name='demo', password=lab_layout.PASSWORD, domain_id='default')
-    for role in ('member', 'heat_stack_owner', 'creator'):
+    for role in ('member', 'heat_stack_owner', 'creator',
+                 'load-balancer_member'):
         identity.assign_project_role_to_user(demo_project, demo, roles[role])
     domain = identity.create_domain(name='heat')
     heat_admin = identity.create_user(

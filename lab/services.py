@@ -83,6 +83,11 @@ def key_manager(layout: Layout) -> list[Service]:
     return [_barbican(layout)]
 
 
+def load_balancers(layout: Layout) -> list[Service]:
+    """What balances load; not of those that always run."""
+    return [_octavia(layout), _driver_agent(layout)]
+
+
 def virtual_machines(layout: Layout) -> list[Service]:
     """A host for virtual machines; not of those that always run."""
     return [_worker(
@@ -290,6 +295,12 @@ def _barbican(layout: Layout) -> Service:
                  environment={'HOME': str(layout.etc / 'barbican')})
 
 
+def _octavia(layout: Layout) -> Service:
+    return _wsgi(layout, 'octavia', 'octavia.wsgi.api:application', '--',
+                 '--config-file', layout.etc / 'octavia/octavia.conf',
+                 after=('mariadb', 'keystone', 'ovn-db'))
+
+
 def _neutron(layout: Layout) -> Service:
     # ASGI_WORKERS: without it Neutron counts no workers and leaves every
     # port DOWN. TMPDIR: its election of a first worker trusts files there.
@@ -391,6 +402,15 @@ def _metadata_agent(layout: Layout, host: lab_layout.Host) -> Service:
         _listens(host.run / 'metadata.sock'),
         after=('nova-metadata-api', f'ovn-controller-{host.name}'),
         environment=_python_environment(layout))
+
+
+def _driver_agent(layout: Layout) -> Service:
+    """What tells Octavia of what comes about in OVN."""
+    return _worker(
+        layout, 'octavia-driver-agent', (
+            layout.bin / 'octavia-driver-agent',
+            '--config-file', layout.etc / 'octavia/octavia.conf'),
+        ('mariadb', 'ovn-db'), 'OVN provider agent has started')
 
 
 def _serialproxy(layout: Layout) -> Service:

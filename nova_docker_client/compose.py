@@ -168,6 +168,8 @@ class Commands:
             images=images, networks=networks,
             public_network=arguments.public_network,
             publish=arguments.publish.replace('-', '_'),
+            lb_provider=arguments.lb_provider,
+            lb_algorithm=arguments.lb_algorithm,
             volumes=arguments.volumes, resolution=arguments.name_resolution))
 
     def _flavors(self) -> tuple[plans.Flavor, ...]:
@@ -352,6 +354,11 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
                         help='where published ports are published')
     parser.add_argument('--publish', default='floating-ip', choices=[
         name.replace('_', '-') for name in plans.PUBLISH])
+    parser.add_argument('--lb-provider', default='', metavar='PROVIDER',
+                        help='of load balancers, if not the cloud\'s choice')
+    parser.add_argument('--lb-algorithm', default=plans.ALGORITHMS[0],
+                        choices=plans.ALGORITHMS,
+                        help='the provider ovn takes SOURCE_IP_PORT alone')
     parser.add_argument('--volumes', default=plans.REFUSE,
                         choices=plans.VOLUMES,
                         help='what a named volume is')

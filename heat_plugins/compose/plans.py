@@ -25,6 +25,10 @@ from heat_plugins.compose import models
 FLOATING_IP, PORT_FORWARDING, LOAD_BALANCER, NOWHERE = PUBLISH = (
     'floating_ip', 'port_forwarding', 'load_balancer', 'none')
 
+#: Octavia's. A provider honours some of them, OVN the last alone.
+ALGORITHMS = ('ROUND_ROBIN', 'LEAST_CONNECTIONS', 'SOURCE_IP',
+              'SOURCE_IP_PORT')
+
 REFUSE, EPHEMERAL, CINDER = VOLUMES = ('refuse', 'ephemeral', 'cinder')
 
 DNS, HOSTS = RESOLUTION = ('dns', 'hosts')
@@ -59,6 +63,9 @@ class Choices:
     #: Where published ports are published; nowhere if empty.
     public_network: str = ''
     publish: str = FLOATING_IP
+    #: Of load balancers; the cloud's own choice if empty.
+    lb_provider: str = ''
+    lb_algorithm: str = ALGORITHMS[0]
     volumes: str = REFUSE
     resolution: str = DNS
 

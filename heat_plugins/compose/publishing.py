@@ -73,9 +73,12 @@ def published(service: models.Service, plan: plans.Plan) -> plans.Resources:
 def _balanced(service: models.Service, plan: plans.Plan) -> plans.Resources:
     outermost = plans.attachments(service, plan)[0]
     network = plan.document.networks[outermost.network]
-    where = ({'vip_network': plans.outside(network, plan)}
-             if plans.outside(network, plan)
-             else {'vip_subnet': {'get_resource': f'subnet:{network.name}'}})
+    where: dict[str, Any] = (
+        {'vip_network': plans.outside(network, plan)}
+        if plans.outside(network, plan)
+        else {'vip_subnet': {'get_resource': f'subnet:{network.name}'}})
+    if plan.choices.lb_provider:
+        where['provider'] = plan.choices.lb_provider
     balancer = f'balancer:{service.name}'
     found: plans.Resources = {
         balancer: {'type': 'OS::Octavia::LoadBalancer', 'properties': where},
@@ -94,7 +97,8 @@ def _balanced(service: models.Service, plan: plans.Plan) -> plans.Resources:
         found[f'pool:{name}'] = {
             'type': 'OS::Octavia::Pool', 'properties': {
                 'listener': {'get_resource': f'listener:{name}'},
-                'lb_algorithm': 'ROUND_ROBIN', 'protocol': protocol}}
+                'lb_algorithm': plan.choices.lb_algorithm,
+                'protocol': protocol}}
         for index in range(service.replicas):
             address = plans.address_of(
                 service, outermost,

@@ -80,6 +80,16 @@ class ContainerGroup(stack_resource.StackResource):
             default=plans.FLOATING_IP, update_allowed=True,
             constraints=[constraints.AllowedValues(list(
                 plans.PUBLISH))]),
+        'lb_provider': _S(
+            _S.STRING, _('Who balances load, of those that Octavia knows; '
+                         'its own choice if not given.'),
+            update_allowed=True),
+        'lb_algorithm': _S(
+            _S.STRING, _('How load is balanced. The provider ovn takes '
+                         'SOURCE_IP_PORT alone.'),
+            default=plans.ALGORITHMS[0], update_allowed=True,
+            constraints=[constraints.AllowedValues(list(
+                plans.ALGORITHMS))]),
         'volumes': _S(
             _S.STRING, _('What a named volume is: refused, a directory that '
                          'ends with its container, or a volume of Cinder.'),
@@ -165,7 +175,9 @@ class ContainerGroup(stack_resource.StackResource):
             flavor=props['flavor'] or '', images=props['images'] or {},
             networks=props['networks'] or {},
             public_network=props['public_network'] or '',
-            publish=props['publish'], volumes=props['volumes'],
+            publish=props['publish'],
+            lb_provider=props['lb_provider'] or '',
+            lb_algorithm=props['lb_algorithm'], volumes=props['volumes'],
             resolution=props['name_resolution'])
 
     def handle_create(self) -> Any:

@@ -13,8 +13,8 @@
 """The example templates, launched as they are."""
 
 import contextlib
-import json
 from pathlib import Path
+import re
 import socket
 import socketserver
 import threading
@@ -24,6 +24,7 @@ import urllib.request
 from lab import cloud
 from lab import configuration
 from lab import container_images
+from tests import agents
 from tests.integration import base
 from tests import registries
 
@@ -115,26 +116,68 @@ class TestExamples(base.StackCase):
 
     def test_wait_condition(self):
         """The signal comes from inside, through the cloud's router."""
-        address = (configuration.PUBLIC_GATEWAY, self.layout.port('heat'))
-        with socketserver.ThreadingTCPServer(address, _Forward) as server:
-            server.there = ('127.0.0.1', address[1])
+        self.forward('heat')
+        # The lab's catalogue has addresses that only this host reaches.
+        text = template('wait_condition').replace(
+            '"$ENDPOINT"', '"$(echo $ENDPOINT | sed s/127.0.0.1/'
+            f'{configuration.PUBLIC_GATEWAY}/)"')
+        _, outputs = self.finish(self.create_stack(text), 'CREATE')
+        self.assertIn('from inside', str(outputs['said']))
+
+    def forward(self, *services):
+        """Containers reach the lab's services at the public gateway."""
+        for service in services:
+            port = self.layout.port(service)
+            server = socketserver.ThreadingTCPServer(
+                (configuration.PUBLIC_GATEWAY, port), _Forward)
+            self.addCleanup(server.server_close)
+            server.there = ('127.0.0.1', port)
             threading.Thread(target=server.serve_forever,
                              daemon=True).start()
             self.addCleanup(server.shutdown)
-            # The lab's catalogue has addresses that only this host reaches.
-            text = template('wait_condition').replace(
-                '"$ENDPOINT"', '"$(echo $ENDPOINT | sed s/127.0.0.1/'
-                f'{configuration.PUBLIC_GATEWAY}/)"')
-            _, outputs = self.finish(self.create_stack(text), 'CREATE')
-            server.shutdown()
-        self.assertIn('from inside', str(outputs['said']))
 
     def test_software_deployment(self):
-        _, outputs = self.launched('software_deployment')
-        server = self.tenant.compute.get_server(outputs['id'])
-        found = json.loads(self.inside(
-            server, 'cat', '/etc/os-collect-config.json')[1])
-        self.assertIn('heat', found['os-collect-config']['collectors'])
+        """Heat's own agent applies it inside, and again when it changes."""
+        self.forward('keystone', 'heat')
+        image = self.image('agent', agents.image(
+            configuration.PUBLIC_GATEWAY, self.layout.port('keystone'),
+            self.layout.port('heat')))
+        stack_id, outputs = self.launched('software_deployment', image=image)
+        self.assertEqual('hello from configured', outputs['said'].strip())
+        started = self.started(outputs['id'])
+        outputs = self.changed(stack_id, 'software_deployment', image=image,
+                               greeting='good evening')
+        self.assertEqual('good evening from configured',
+                         outputs['said'].strip())
+        # The same process has applied both.
+        self.assertEqual(started, self.started(outputs['id']))
+
+    def started(self, server_id):
+        return self.engine.inspect_container(f'nova-{server_id}')['State'][
+            'StartedAt']
+
+    def test_load_balancer(self):
+        """Octavia with OVN as its provider; what it balances, answers."""
+        lab = cloud.Cloud(self.layout)
+        self.made.callback(lab.stop_load_balancers)
+        lab.start_load_balancers()
+        choices = {'protocol': 'TCP', 'algorithm': 'SOURCE_IP_PORT'}
+        client = self.boot()
+        stack_id, outputs = self.launched('load_balancer', **choices)
+        self.until(lambda: len(self.answering(client, outputs)) == 2,
+                   'both answer', 60)
+        outputs = self.changed(stack_id, 'load_balancer', members='3',
+                               **choices)
+        self.until(lambda: len(self.answering(client, outputs)) == 3,
+                   'all three answer', 60)
+
+    def answering(self, client, outputs):
+        """The names of containers that answer at the one address."""
+        pages = self.inside(client, 'sh', '-c', (
+            'for attempt in $(seq 20); do timeout 3 wget -q -O - '
+            f'http://{outputs["address"]}/; done'))[1]
+        return set(re.findall(r'container (\S+)\.<', pages))
+
 
     def test_mixed_cloud(self):
         lab = cloud.Cloud(self.layout)

@@ -110,6 +110,17 @@ class TestTemplate(compose_case.ComposeCase):
                          public_network='public')['resources']
         self.assertEqual({'get_attr': ['web', 'resource.1.first_ip']}, found[
             'member:web:tcp:8080:1']['properties']['address'])
+        balancer = found['balancer:web']['properties']
+        self.assertNotIn('provider', balancer)
+        self.assertEqual('ROUND_ROBIN', found['pool:web:tcp:8080'][
+            'properties']['lb_algorithm'])
+        found = template(document('8080', scale=2), publish='load_balancer',
+                         public_network='public', lb_provider='ovn',
+                         lb_algorithm='SOURCE_IP_PORT')['resources']
+        self.assertEqual({**balancer, 'provider': 'ovn'},
+                         found['balancer:web']['properties'])
+        self.assertEqual('SOURCE_IP_PORT', found['pool:web:tcp:8080'][
+            'properties']['lb_algorithm'])
         # On nothing but its own network.
         self.assertNotIn('address:web', template(document('8080'))[
             'resources'])
