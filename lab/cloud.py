@@ -42,6 +42,7 @@ Say = Callable[[str], None]
 
 #: A file that says whose the switch's devices are.
 _DEVICES_MARK = 'made-devices'
+_OCTAVIA_SOCKETS = Path('/var/run/octavia')
 _DEVICES = ('br-int', 'br-ex', 'br-phys', 'ovs-netdev')
 
 
@@ -118,6 +119,7 @@ class Cloud:
 
     def start_load_balancers(self) -> None:
         """Tenants can have their load balanced."""
+        _OCTAVIA_SOCKETS.mkdir(parents=True, exist_ok=True)
         self._start(services.load_balancers(self.layout))
 
     def stop_load_balancers(self) -> None:

@@ -171,10 +171,8 @@ def _octavia(layout: Layout) -> File:
         'api_settings': {
             'enabled_provider_drivers': f'{provider}: Without amphorae',
             'default_provider_driver': provider},
-        'driver_agent': {
-            'enabled_provider_agents': provider,
-            **{f'{what}_socket_path': layout.run / f'octavia-{what}.sock'
-               for what in ('status', 'stats', 'get')}},
+        # Its sockets are where OVN's provider takes them for granted.
+        'driver_agent': {'enabled_provider_agents': provider},
         'ovn': {'ovn_nb_connection': layout.ovn_db(),
                 'ovn_sb_connection': layout.ovn_db()},
         'oslo_messaging': {'topic': 'octavia'},
@@ -268,8 +266,6 @@ def _nova(layout: Layout) -> File:
             'manager_shutdown_timeout': 1,
             'debug': 'true',
             'log_options': 'false',
-            # A test waits for it to pass.
-            'vif_plugging_timeout': 30,
         },
         'wsgi': {'api_paste_config': layout.venv / 'etc/nova/api-paste.ini'},
         'conductor': {'workers': 1},

@@ -85,7 +85,7 @@ def key_manager(layout: Layout) -> list[Service]:
 
 def load_balancers(layout: Layout) -> list[Service]:
     """What balances load; not of those that always run."""
-    return [_octavia(layout), _driver_agent(layout)]
+    return [_driver_agent(layout), _octavia(layout)]
 
 
 def virtual_machines(layout: Layout) -> list[Service]:
@@ -298,7 +298,7 @@ def _barbican(layout: Layout) -> Service:
 def _octavia(layout: Layout) -> Service:
     return _wsgi(layout, 'octavia', 'octavia.wsgi.api:application', '--',
                  '--config-file', layout.etc / 'octavia/octavia.conf',
-                 after=('mariadb', 'keystone', 'ovn-db'))
+                 after=('octavia-driver-agent',))
 
 
 def _neutron(layout: Layout) -> Service:

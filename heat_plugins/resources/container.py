@@ -20,16 +20,15 @@ from typing import Any
 from heat.common import exception
 from heat.common.i18n import _
 from heat.engine.clients import progress
-from heat.engine import constraints
-from heat.engine import function
 from heat.engine.resources.openstack.nova import server
 from heat.engine import support
-from keystoneauth1 import exceptions as ks_exceptions
 from oslo_config import cfg
 
 from heat_plugins import clients
 from heat_plugins import conf
 from heat_plugins import pacing
+from heat_plugins.resources import attributes
+from heat_plugins.resources import checks
 from heat_plugins import schemas
 from heat_plugins import translate
 
@@ -72,43 +71,7 @@ class Container(server.Server):
 
     def validate(self) -> None:
         super().validate()
-        props = self.properties
-        for name, reason in translate.problems(props):
-            raise exception.StackValidationFailed(
-                message=f'Property {name}: {reason}')
-        self._check_secrets(props)
-        if not (props[self.IMAGE] or props['image_ref']):
-            raise exception.StackValidationFailed(message=_(
-                'Property image: either this or image_ref is needed'))
-        if not props['image_ref'] and props['pull_policy']:
-            raise exception.StackValidationFailed(message=_(
-                'Property pull_policy: it is for image_ref'))
-        size = len(translate.specification(props).encode())
-        if size > translate.MAXIMUM_SIZE:
-            raise exception.StackValidationFailed(message=_(
-                'Property files: with command, environment and the like it '
-                'takes %(size)d bytes; Nova accepts %(most)d') % {
-                    'size': size, 'most': translate.MAXIMUM_SIZE})
-
-    def _check_secrets(self, props: Mapping[str, Any]) -> None:
-        if not self.stack.strict_validate:
-            # In a nested stack that is not made yet, names stand for ids.
-            return
-        given = self.properties.data.get('environment_secrets')
-        if any(needed.action == needed.INIT
-               for needed in function.dependencies(given)):
-            # They will be there when the container is made.
-            return
-        readable = constraints.CustomConstraint('barbican.secret')
-        for name, secret in translate.secrets(props).items():
-            try:
-                if not translate.is_secret(secret):
-                    raise ValueError(_('it is not the id of a secret'))
-                readable.validate(secret, context=self.context)
-            except (ValueError, ks_exceptions.EndpointNotFound) as error:
-                raise exception.StackValidationFailed(message=_(
-                    'Property environment_secrets: %(name)s: %(reason)s') % {
-                        'name': name, 'reason': error}) from error
+        checks.check(self, self.properties)
 
     def handle_create(self) -> str:
         arguments = self._create_arguments()
@@ -419,21 +382,5 @@ class Container(server.Server):
             return super()._resolve_attribute(self.FIRST_ADDRESS)
         with self.client_plugin().ignore_not_found:
             found = self.client().servers.get(self.resource_id)
-            return self._live_attribute(name, found)
+            return attributes.live(name, found, self.client_plugin())
         return None
-
-    def _live_attribute(self, name: str, found: Any) -> Any:
-        match name:
-            case 'status':
-                return found.status
-            case 'exit_code':
-                return translate.exit_code(found.metadata)
-            case 'logs':
-                return self.client_plugin().logs(found)
-            case 'logs_tail':
-                return self.client_plugin().logs(found, 5)
-            case 'started_at':
-                return getattr(found, 'OS-SRV-USG:launched_at', None)
-        return found.metadata.get({
-            'health': translate.HEALTH, 'spec_digest': translate.SPEC_KEY,
-            'image_digest': translate.IMAGE_DIGEST}[name])
