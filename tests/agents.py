@@ -83,7 +83,7 @@ def image(gateway: str, *ports: int) -> bytes:
              ':all:', '--no-build-isolation', 'heat-agents')
         files = {
             **_scripts(next(Path(directory).glob('heat*agents*.tar.gz'))),
-            **_tree(packages, _PACKAGES), **_python()}
+            **_tree(packages, _PACKAGES), **_python(packages)}
     files |= {
         'usr/bin/os-refresh-config': (_REFRESH, 0o755),
         'usr/bin/os-collect-config': (
@@ -129,15 +129,17 @@ def _wanted(source: Path) -> Iterator[Path]:
             yield path
 
 
-def _python() -> dict[str, tuple[str | bytes, int]]:
-    """The host's Python and what it is linked to."""
+def _python(packages: Path) -> dict[str, tuple[str | bytes, int]]:
+    """The host's Python, and what it and the packages are linked to."""
     if sysconfig.get_python_version() != '3.11':
         raise LookupError('the image is made of Python 3.11 of this host')
-    programs = [_PYTHON, *map(str, (_LIBRARY / 'lib-dynload').glob('*.so'))]
+    programs = [_PYTHON, *(str(path) for place in (
+        _LIBRARY / 'lib-dynload', packages) for path in place.rglob('*.so'))]
     linked = subprocess.run(['ldd', *programs], capture_output=True,
                             text=True, check=True).stdout
     needed = {path: (Path(path).read_bytes(), 0o755)
-              for path in re.findall(r'(/\S+) \(0x', linked)}
+              for path in re.findall(r'(/\S+) \(0x', linked)
+              if not path.startswith(str(packages))}
     return {**{path.lstrip('/'): entry for path, entry in needed.items()},
             'usr/bin/python3': (Path(_PYTHON).read_bytes(), 0o755),
             'usr/bin/env': (Path(container_images.BUSYBOX).read_bytes(),

@@ -162,6 +162,7 @@ class TestExamples(base.StackCase):
         self.made.callback(lab.stop_load_balancers)
         lab.start_load_balancers()
         choices = {'protocol': 'TCP', 'algorithm': 'SOURCE_IP_PORT'}
+        self.image('web')
         client = self.boot()
         stack_id, outputs = self.launched('load_balancer', **choices)
         self.until(lambda: len(self.answering(client, outputs)) == 2,
@@ -177,7 +178,6 @@ class TestExamples(base.StackCase):
             'for attempt in $(seq 20); do timeout 3 wget -q -O - '
             f'http://{outputs["address"]}/; done'))[1]
         return set(re.findall(r'container (\S+)\.<', pages))
-
 
     def test_mixed_cloud(self):
         lab = cloud.Cloud(self.layout)
