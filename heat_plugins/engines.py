@@ -115,12 +115,9 @@ def logs(client: docker.APIClient, container: str, tail: int = 1000) -> str:
 def first_line(client: docker.APIClient, container: str) -> str:
     """The first line that it wrote, without reading all of them."""
     found = b''
-    stream = client.logs(container, stream=True, follow=False)
-    try:
-        for piece in stream:
-            found += piece
-            if b'\n' in found or len(found) > _LOG_BYTES:
-                break
-    finally:
-        stream.close()
+    # Over ssh a stream cannot be closed; it ends with the client.
+    for piece in client.logs(container, stream=True, follow=False):
+        found += piece
+        if b'\n' in found or len(found) > _LOG_BYTES:
+            break
     return found.partition(b'\n')[0].decode(errors='replace')
