@@ -32,8 +32,19 @@ import requests.exceptions
 
 from heat_plugins import enginesconf
 
+try:
+    import paramiko
+except ImportError:
+    # Only Engines behind ssh want it; the SDK says so then.
+    _SSH_ERRORS: tuple[type[Exception], ...] = ()
+else:
+    _SSH_ERRORS = (paramiko.SSHException,)
+
 #: Of the Engine's API; no request is made for it.
 _OLDEST = '1.41'
+
+_CONNECTING_ERRORS: tuple[type[Exception], ...] = (
+    OSError, EOFError, *_SSH_ERRORS)
 
 _LOG_BYTES = 64 * 1024
 
@@ -53,10 +64,8 @@ def connected(conf: cfg.ConfigOpts, alias: str, endless: bool = False
     tls = docker.tls.TLSConfig(
         client_cert=(place.cert_file, place.key_file),
         ca_cert=place.ca_file, verify=True) if place.ca_file else False
-    client: Any = docker.APIClient(
-        place.url, version=_OLDEST, tls=tls,
-        timeout=conf.docker_container.pull_timeout if endless
-        else conf.docker_container.timeout)
+    client = _client(place.url, tls, conf.docker_container.pull_timeout
+                     if endless else conf.docker_container.timeout)
     # Whoever answers must not send heat-engine anywhere else. Before the
     # first request, hence the version is asked for afterwards.
     client.max_redirects = 0
@@ -64,8 +73,23 @@ def connected(conf: cfg.ConfigOpts, alias: str, endless: bool = False
     try:
         client._version = client.version(api_version=False)['ApiVersion']
         yield client
+    except _SSH_ERRORS as error:
+        raise _unreachable(error) from error
     finally:
         client.close()
+
+
+def _client(url: str, tls: Any, timeout: int) -> Any:
+    try:
+        return docker.APIClient(url, version=_OLDEST, tls=tls,
+                                timeout=timeout)
+    except _CONNECTING_ERRORS as error:
+        # Over ssh it connects at once, and passes on whatever comes.
+        raise _unreachable(error) from error
+
+
+def _unreachable(error: Exception) -> docker.errors.DockerException:
+    return docker.errors.DockerException(str(error) or type(error).__name__)
 
 
 def status_of(error: Exception) -> int | None:

@@ -42,8 +42,11 @@ Say = Callable[[str], None]
 
 #: A file that says whose the switch's devices are.
 _DEVICES_MARK = 'made-devices'
-_OCTAVIA_SOCKETS = Path('/var/run/octavia')
 _DEVICES = ('br-int', 'br-ex', 'br-phys', 'ovs-netdev')
+
+_OCTAVIA_SOCKETS = Path('/var/run/octavia')
+#: A file that says that they are the lab's.
+_OCTAVIA_MARK = 'made-octavia'
 
 
 class LabError(Exception):
@@ -119,13 +122,33 @@ class Cloud:
 
     def start_load_balancers(self) -> None:
         """Tenants can have their load balanced."""
-        _OCTAVIA_SOCKETS.mkdir(parents=True, exist_ok=True)
+        self._claim_octavia()
         self._start(services.load_balancers(self.layout))
 
     def stop_load_balancers(self) -> None:
         """As before ``start_load_balancers``."""
         self.processes.stop([service.name for service
                              in services.load_balancers(self.layout)])
+        self._remove_octavia()
+
+    def _claim_octavia(self) -> None:
+        """Its sockets have one place on a machine, OVN's provider says."""
+        if 'octavia-driver-agent' in self.processes.running():
+            return
+        self._remove_octavia()
+        if _OCTAVIA_SOCKETS.exists():
+            raise LabError(
+                f'this machine has {_OCTAVIA_SOCKETS} already, and not from '
+                'this lab; it will not touch another Octavia')
+        _OCTAVIA_SOCKETS.mkdir()
+        (self.layout.run / _OCTAVIA_MARK).touch()
+
+    def _remove_octavia(self) -> None:
+        """What is left of its sockets; another one's stay."""
+        mark = self.layout.run / _OCTAVIA_MARK
+        if mark.exists():
+            shutil.rmtree(_OCTAVIA_SOCKETS, ignore_errors=True)
+            mark.unlink()
 
     def start_virtual_machines(self) -> None:
         """There is a host beside those of containers."""
@@ -154,6 +177,7 @@ class Cloud:
         stopped = self.processes.stop(self._ordered_names(last=False))
         stopped += self.processes.stop(self._ordered_names(last=True))
         stopped += self.processes.stop()
+        self._remove_octavia()
         for host in self.layout.hosts:
             self._remove_devices(host)
         self._remove_namespaces()

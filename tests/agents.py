@@ -80,7 +80,8 @@ def image(gateway: str, *ports: int) -> bytes:
         _pip('install', '--target', packages, '-c', CONSTRAINTS,
              'os-collect-config', 'PyYAML')
         _pip('download', '--dest', directory, '--no-deps', '--no-binary',
-             ':all:', '--no-build-isolation', 'heat-agents')
+             ':all:', '--no-build-isolation', '-c', CONSTRAINTS,
+             'heat-agents')
         files = {
             **_scripts(next(Path(directory).glob('heat*agents*.tar.gz'))),
             **_tree(packages, _PACKAGES), **_python(packages)}

@@ -12,12 +12,10 @@
 
 """The example templates, launched as they are."""
 
-import contextlib
 from pathlib import Path
 import re
 import socket
 import socketserver
-import threading
 import urllib.error
 import urllib.request
 
@@ -27,6 +25,7 @@ from lab import container_images
 from tests import agents
 from tests.integration import base
 from tests import registries
+from tests import relays
 
 TEMPLATES = Path(__file__).parents[2] / 'etc/heat/templates'
 
@@ -36,19 +35,12 @@ def template(name):
 
 
 class _Forward(socketserver.BaseRequestHandler):
-    """Passes one request on, and its answer back."""
+    """Passes on to the same port of this host's loopback."""
 
     def handle(self):
-        with socket.create_connection(self.server.there) as there:
-            def pump(source, sink):
-                with contextlib.suppress(OSError):
-                    while piece := source.recv(65536):
-                        sink.sendall(piece)
-                    sink.shutdown(socket.SHUT_WR)
-            back = threading.Thread(target=pump, args=(there, self.request))
-            back.start()
-            pump(self.request, there)
-            back.join()
+        port = self.server.server_address[1]
+        with socket.create_connection(('127.0.0.1', port)) as there:
+            relays.join(self.request, there)
 
 
 class TestExamples(base.StackCase):
@@ -128,13 +120,7 @@ class TestExamples(base.StackCase):
         """Containers reach the lab's services at the public gateway."""
         for service in services:
             port = self.layout.port(service)
-            server = socketserver.ThreadingTCPServer(
-                (configuration.PUBLIC_GATEWAY, port), _Forward)
-            self.addCleanup(server.server_close)
-            server.there = ('127.0.0.1', port)
-            threading.Thread(target=server.serve_forever,
-                             daemon=True).start()
-            self.addCleanup(server.shutdown)
+            relays.serve(self, (configuration.PUBLIC_GATEWAY, port), _Forward)
 
     def test_software_deployment(self):
         """Heat's own agent applies it inside, and again when it changes."""

@@ -76,7 +76,7 @@ class TestPublishing(base.StackCase):
         lab = cloud.Cloud(self.layout)
         self.made.callback(lab.stop_load_balancers)
         lab.start_load_balancers()
-        choices = {'publish': 'load_balancer',
+        choices = {'publish': 'load_balancer', 'lb_provider': 'ovn',
                    'lb_algorithm': 'SOURCE_IP_PORT'}
         stack_id, outputs = self.published(
             {'web': self.service(8080, scale=2)}, **choices)

@@ -146,6 +146,20 @@ class TestGroup(common.HeatTestCase):
         self.assertEqual(('c1.small', ['echo', '$HOME']),
                          (web['flavor'], web['command']))
 
+    def test_how_load_is_balanced(self):
+        services = {'web': {'image': 'w', 'ports': [
+            {'target': 80, 'published': '8080', 'protocol': 'tcp'}]}}
+        published = {'services': services, 'public_network': 'public',
+                     'publish': 'load_balancer'}
+        found = self.group(
+            **published, lb_provider='ovn',
+            lb_algorithm='SOURCE_IP_PORT').child_template()['resources']
+        self.assertEqual(('ovn', 'SOURCE_IP_PORT'), (
+            found['balancer:web']['properties']['provider'],
+            found['pool:web:tcp:8080']['properties']['lb_algorithm']))
+        found = self.group(**published).child_template()['resources']
+        self.assertNotIn('provider', found['balancer:web']['properties'])
+
     def test_a_compose_file(self):
         made = self.group(
             compose='services: {web: {image: w, command: [$$x], '

@@ -16,6 +16,7 @@ import contextlib
 from unittest import mock
 
 from heat.common import exception
+import paramiko
 
 from heat_plugins import engines
 from heat_plugins.resources import legacy as resource
@@ -329,6 +330,24 @@ class TestPull(test_legacy.LegacyCase):
         client = mock.Mock(**{'logs.return_value': stream})
         self.assertEqual('first', engines.first_line(client, 'c'))
         self.assertEqual(2, stream.read)
+
+    def test_what_ssh_says(self):
+        for error, text in ((paramiko.SSHException('who is it?'), 'who is'),
+                            (EOFError(), 'EOFError'),
+                            (ConnectionRefusedError('refused'), 'refused')):
+            with mock.patch.object(engines.docker, 'APIClient',
+                                   side_effect=error):
+                pull = engines.Pull(self.conf.conf, 'one', 'busybox')
+                pull._thread.join(10)
+                # No pull that ends so is taken for one that is done.
+                self.assertIn(text, pull.error)
+        client = mock.Mock(**{
+            'version.side_effect': paramiko.SSHException('gone')})
+        with mock.patch.object(engines.docker, 'APIClient',
+                               return_value=client):
+            pull = engines.Pull(self.conf.conf, 'one', 'busybox')
+            pull._thread.join(10)
+        self.assertEqual('gone', pull.error)
 
     def test_the_version_is_the_engines(self):
         client = mock.Mock(**{'version.return_value': {'ApiVersion': '1.44'}})

@@ -360,6 +360,18 @@ class TestCommandsOfACloud(FileCase):
         self.assertIn('p: updating', errors)
         self.assertEqual(('id',), self.cloud.heat.stacks.update.call_args.args)
 
+    def test_how_load_is_balanced(self):
+        code, _, errors = self.run_command(
+            'up', '--image', 'web=w', '--public-network', 'public',
+            '--publish', 'load-balancer', '--lb-provider', 'ovn',
+            '--lb-algorithm', 'SOURCE_IP_PORT')
+        self.assertEqual(0, code, errors)
+        made = self.cloud.heat.stacks.create.call_args.kwargs['template'][
+            'resources']
+        self.assertEqual(('ovn', 'SOURCE_IP_PORT'), (
+            made['balancer:web']['properties']['provider'],
+            made['pool:web:tcp:80']['properties']['lb_algorithm']))
+
     def test_up_builds_once_for_each_content(self):
         with mock.patch.object(command.composefiles, 'build',
                                return_value='sha256:1'), \
