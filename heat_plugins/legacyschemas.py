@@ -70,7 +70,8 @@ PROPERTIES = {
               default=False),
     'open_stdin': _p(_S.BOOLEAN, _('Whether standard input is open.'),
                      default=False),
-    'stdin_once': _p(_S.BOOLEAN, _('Whether that closes when the first '
+    'stdin_once': _p(_S.BOOLEAN, _('Has no effect: with open_stdin, '
+                                   'standard input closes when the first '
                                    'client leaves.'), default=False),
     'env': _p(_S.ANY, _('Environment variables: a list of NAME=value, or '
                         'a map.')),

@@ -106,7 +106,8 @@ FILE = {
 MOUNT = {
     'type': _choice(
         _('tmpfs is memory; ephemeral is a directory beside the root file '
-          'system, which ends with the container; volume is one of Cinder.'),
+          'system, which ends with the container; volume is one of Cinder, '
+          'and is refused so far.'),
         ['tmpfs', 'ephemeral', 'volume'], default='tmpfs'),
     'target': _text(_('Where the process finds it.'), _PATH, required=True),
     'size_mb': _number(_('The size of a tmpfs in MiB.'), 1, 2 ** 20),

@@ -92,7 +92,8 @@ ELSEWHERE = {
     'profiles': _SEVERAL,
     'provider': _SEVERAL,
     'scale': _SEVERAL,
-    'volumes_from': 'attach a volume to each server',
+    'volumes_from': 'tmpfs, for what ends with the container; it has no '
+                    'volumes yet',
 }
 
 

@@ -58,20 +58,28 @@ def _properties(schema):
     for name, entry in properties.schemata(schema).items():
         if not entry.implemented:
             continue
-        notes = [] if entry.update_allowed else [
-            'A change makes another one.']
-        if entry.required:
-            notes.append('Required.')
-        if entry.default not in (None, '', [], {}):
-            notes.append(f'Default: {entry.default}.')
-        yield f'``{name}``', ' '.join(
-            [str(entry.description or ''), *(f'*{note}*' for note in notes)])
+        yield f'``{name}``', _told(entry, *(
+            [] if entry.update_allowed else ['A change makes another one.']))
         inner = entry.schema
         if inner is not None and entry.type == properties.Schema.LIST:
             inner = inner['*'].schema if '*' in inner else None
         for below, more in sorted((inner or {}).items()):
             if isinstance(more, properties.Schema) and more.description:
-                yield f'``{name}.{below}``', str(more.description)
+                yield f'``{name}.{below}``', _told(more)
+
+
+def _told(entry, *notes):
+    from heat.engine import constraints
+    notes = list(notes)
+    if entry.required:
+        notes.append('Required.')
+    notes += [f'One of: {", ".join(map(str, one.allowed))}.'
+              for one in entry.constraints
+              if isinstance(one, constraints.AllowedValues)]
+    if entry.default not in (None, '', [], {}):
+        notes.append(f'Default: {entry.default}.')
+    return ' '.join([str(entry.description or ''),
+                     *(f'*{note}*' for note in notes)])
 
 
 def _write_heat(target):
@@ -79,13 +87,16 @@ def _write_heat(target):
     from oslo_service import backend
     backend.init_backend(backend.BackendType.THREADING)
 
+    from heat_plugins.resources import container
     from heat_plugins.resources import group
     from heat_plugins.resources import image
     from heat_plugins.resources import legacy
     from heat_plugins.compose import keys
     from heat_plugins import schemas
     for name, schema in (
-            ('container', schemas.PROPERTIES),
+            ('container', {**{key: container.Container.properties_schema[key]
+                              for key in ('image', 'flavor_update_policy')},
+                           **schemas.PROPERTIES}),
             ('group', group.ContainerGroup.properties_schema),
             ('image', image.Image.properties_schema),
             ('legacy', legacy.Container.properties_schema)):

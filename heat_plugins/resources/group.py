@@ -92,7 +92,8 @@ class ContainerGroup(stack_resource.StackResource):
                 plans.ALGORITHMS))]),
         'volumes': _S(
             _S.STRING, _('What a named volume is: refused, a directory that '
-                         'ends with its container, or a volume of Cinder.'),
+                         'ends with its container, or a volume of Cinder, '
+                         'which containers refuse so far.'),
             default=plans.REFUSE, update_allowed=True,
             constraints=[constraints.AllowedValues(list(
                 plans.VOLUMES))]),
@@ -118,7 +119,8 @@ class ContainerGroup(stack_resource.StackResource):
             cache_mode=attributes.Schema.CACHE_NONE,
             type=attributes.Schema.MAP),
         'published': attributes.Schema(
-            _('Public addresses, by service.'),
+            _('Public addresses, by service; all is that of all services, '
+              'where ports are forwarded.'),
             cache_mode=attributes.Schema.CACHE_NONE,
             type=attributes.Schema.MAP),
         'refs': attributes.Schema(

@@ -130,8 +130,10 @@ class Image(resource.Resource):
                 ('architecture', props['architecture'])):
             if value:
                 found[key] = value
-        return {**{name: str(value) for name, value in (
-            props['extra_properties'] or {}).items()}, **found}
+        # A host of virtual machines could not run it.
+        return {'hypervisor_type': 'docker',
+                **{name: str(value) for name, value in (
+                    props['extra_properties'] or {}).items()}, **found}
 
     def check_create_complete(self, token: Any) -> bool:
         found = self.client().images.get(self.resource_id)

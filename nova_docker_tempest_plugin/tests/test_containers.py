@@ -80,6 +80,49 @@ class ContainerTest(functional_base.FunctionalTestsBase):
         self.assertEqual(before, self.get_physical_resource_id(adopted, 'c'))
         self.assertEqual('ACTIVE', self.output(adopted, 'status'))
 
+    @decorators.idempotent_id('8e0a2c46-5f71-4d9b-ace3-a0416f8f9fb7')
+    def test_preview(self) -> None:
+        """What would be changed, is told, and is not changed."""
+        template = self.template(metadata={'tier': 'web'})
+        planned = self.client.stacks.preview(
+            stack_name=self._stack_rand_name(), template=template)
+        self.assertEqual([_TYPE], [one['resource_type']
+                                   for one in planned.resources])
+        stack = self.stack_create(template=template)
+        changes = self.preview_update_stack(
+            stack, template, parameters={'word': 'two'})['resource_changes']
+        self.assertEqual(['c'], [one['resource_name']
+                                 for one in changes['updated']])
+        self.assertEqual([], changes['replaced'])
+        self.assertIn('one', self.output(stack, 'logs'))
+
+    @test.requires_convergence
+    @decorators.idempotent_id('a2c4e680-7193-4fbd-8ce5-b2638fa1b1d9')
+    def test_a_drift_is_found_and_undone(self) -> None:
+        """An update that looks at what there is, not at what there was."""
+        template = self.template(metadata={'tier': 'web'})
+        stack = self.stack_create(template=template)
+        before = self.get_physical_resource_id(stack, 'c')
+        servers = self.compute_client.servers
+        servers.set_meta(before, {'tier': 'other', 'more': 'x'})
+        self._handle_in_progress(self.client.stacks.update, stack_id=stack,
+                                 template=template, converge=True)
+        self._wait_for_stack_status(stack, 'UPDATE_COMPLETE')
+        found = servers.get(before).metadata
+        self.assertEqual('web', found['tier'])
+        self.assertNotIn('more', found)
+        # What the driver has written is no drift.
+        self.assertIn('docker:image_digest', found)
+        # What is gone comes again.
+        servers.delete(before)
+        self.assertTrue(test.call_until_true(60, 1, lambda: before not in {
+            server.id for server in servers.list()}))
+        self._handle_in_progress(self.client.stacks.update, stack_id=stack,
+                                 template=template, converge=True)
+        self._wait_for_stack_status(stack, 'UPDATE_COMPLETE')
+        self.assertNotEqual(before, self.get_physical_resource_id(stack, 'c'))
+        self.assertEqual('ACTIVE', self.output(stack, 'status'))
+
     @decorators.idempotent_id('9fb13d57-6082-4eac-bfd4-b152739fa1c8')
     def test_a_job(self) -> None:
         stack = self.stack_create(template=self.template(
