@@ -46,6 +46,9 @@ _OLDEST = '1.41'
 _CONNECTING_ERRORS: tuple[type[Exception], ...] = (
     OSError, EOFError, *_SSH_ERRORS)
 
+#: What the SDK calls every place behind ssh.
+_BY_SSH = 'http+docker://ssh'
+
 _LOG_BYTES = 64 * 1024
 
 NotFound = docker.errors.NotFound
@@ -139,9 +142,15 @@ def logs(client: docker.APIClient, container: str, tail: int = 1000) -> str:
 def first_line(client: docker.APIClient, container: str) -> str:
     """The first line that it wrote, without reading all of them."""
     found = b''
-    # Over ssh a stream cannot be closed; it ends with the client.
-    for piece in client.logs(container, stream=True, follow=False):
-        found += piece
-        if b'\n' in found or len(found) > _LOG_BYTES:
-            break
+    stream = client.logs(container, stream=True, follow=False)
+    try:
+        for piece in stream:
+            found += piece
+            if b'\n' in found or len(found) > _LOG_BYTES:
+                break
+    finally:
+        # The SDK closes no stream that goes through ssh; it ends with the
+        # client.
+        if client.base_url != _BY_SSH:
+            stream.close()
     return found.partition(b'\n')[0].decode(errors='replace')

@@ -34,6 +34,7 @@ from lab import bridges
 from lab import configuration
 from lab import engine
 from lab import layout as lab_layout
+from lab import octavia
 from lab import processes
 from lab import seed
 from lab import services
@@ -43,10 +44,6 @@ Say = Callable[[str], None]
 #: A file that says whose the switch's devices are.
 _DEVICES_MARK = 'made-devices'
 _DEVICES = ('br-int', 'br-ex', 'br-phys', 'ovs-netdev')
-
-_OCTAVIA_SOCKETS = Path('/var/run/octavia')
-#: A file that says that they are the lab's.
-_OCTAVIA_MARK = 'made-octavia'
 
 
 class LabError(Exception):
@@ -107,8 +104,7 @@ class Cloud:
 
     def stop_metadata(self) -> None:
         """As before ``start_metadata``."""
-        self.processes.stop([service.name for service
-                             in services.metadata(self.layout)])
+        self._stop(services.metadata(self.layout))
         self._remove_namespaces()
 
     def start_key_manager(self) -> None:
@@ -117,38 +113,21 @@ class Cloud:
 
     def stop_key_manager(self) -> None:
         """As before ``start_key_manager``."""
-        self.processes.stop([service.name for service
-                             in services.key_manager(self.layout)])
+        self._stop(services.key_manager(self.layout))
 
     def start_load_balancers(self) -> None:
         """Tenants can have their load balanced."""
-        self._claim_octavia()
+        if ('octavia-driver-agent' not in self.processes.running()
+                and not octavia.claim(self.layout.run)):
+            raise LabError(
+                f'this machine has {octavia.SOCKETS} already, and not from '
+                'this lab; it will not touch another Octavia')
         self._start(services.load_balancers(self.layout))
 
     def stop_load_balancers(self) -> None:
         """As before ``start_load_balancers``."""
-        self.processes.stop([service.name for service
-                             in services.load_balancers(self.layout)])
-        self._remove_octavia()
-
-    def _claim_octavia(self) -> None:
-        """Its sockets have one place on a machine, OVN's provider says."""
-        if 'octavia-driver-agent' in self.processes.running():
-            return
-        self._remove_octavia()
-        if _OCTAVIA_SOCKETS.exists():
-            raise LabError(
-                f'this machine has {_OCTAVIA_SOCKETS} already, and not from '
-                'this lab; it will not touch another Octavia')
-        _OCTAVIA_SOCKETS.mkdir()
-        (self.layout.run / _OCTAVIA_MARK).touch()
-
-    def _remove_octavia(self) -> None:
-        """What is left of its sockets; another one's stay."""
-        mark = self.layout.run / _OCTAVIA_MARK
-        if mark.exists():
-            shutil.rmtree(_OCTAVIA_SOCKETS, ignore_errors=True)
-            mark.unlink()
+        self._stop(services.load_balancers(self.layout))
+        octavia.remove(self.layout.run)
 
     def start_virtual_machines(self) -> None:
         """There is a host beside those of containers."""
@@ -169,15 +148,14 @@ class Cloud:
     def stop_virtual_machines(self) -> None:
         """As before ``start_virtual_machines``."""
         self._allow_virtual_machines(False)
-        self.processes.stop([service.name for service
-                             in services.virtual_machines(self.layout)])
+        self._stop(services.virtual_machines(self.layout))
 
     def down(self) -> list[str]:
         """Ends the lab's own processes; answers their services' names."""
         stopped = self.processes.stop(self._ordered_names(last=False))
         stopped += self.processes.stop(self._ordered_names(last=True))
         stopped += self.processes.stop()
-        self._remove_octavia()
+        octavia.remove(self.layout.run)
         for host in self.layout.hosts:
             self._remove_devices(host)
         self._remove_namespaces()
@@ -206,7 +184,7 @@ class Cloud:
         """Restarts single services, to run changed code."""
         chosen = [service for service in self._services()
                   if service.name in set(names)]
-        self.processes.stop([service.name for service in chosen])
+        self._stop(chosen)
         self._start(chosen)
 
     def status(self) -> dict[str, bool]:
@@ -340,6 +318,9 @@ class Cloud:
                     self._check_patience(service, starting[service.name],
                                          pids.get(service.name))
             time.sleep(0.05)
+
+    def _stop(self, chosen: Iterable[services.Service]) -> None:
+        self.processes.stop([service.name for service in chosen])
 
     def _is_ready(self, service: services.Service) -> bool:
         try:

@@ -73,10 +73,9 @@ def published(service: models.Service, plan: plans.Plan) -> plans.Resources:
 def _balanced(service: models.Service, plan: plans.Plan) -> plans.Resources:
     outermost = plans.attachments(service, plan)[0]
     network = plan.document.networks[outermost.network]
-    where: dict[str, Any] = (
-        {'vip_network': plans.outside(network, plan)}
-        if plans.outside(network, plan)
-        else {'vip_subnet': {'get_resource': f'subnet:{network.name}'}})
+    outside = plans.outside(network, plan)
+    where: dict[str, Any] = {'vip_network': outside} if outside else {
+        'vip_subnet': {'get_resource': f'subnet:{network.name}'}}
     if plan.choices.lb_provider:
         where['provider'] = plan.choices.lb_provider
     balancer = f'balancer:{service.name}'

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from heat.common import exception
@@ -26,14 +25,15 @@ from keystoneauth1 import exceptions as ks_exceptions
 from heat_plugins import translate
 
 
-def check(resource: Any, props: Mapping[str, Any]) -> None:
-    """A container can be made with these properties, as far as is known.
+def check(resource: Any) -> None:
+    """It can be made with its properties, as far as is known.
 
     :raises StackValidationFailed: names the property and the reason
     """
+    props = resource.properties
     for name, reason in translate.problems(props):
         raise _invalid(name, reason)
-    _check_secrets(resource, props)
+    _check_secrets(resource)
     if not (props['image'] or props['image_ref']):
         raise _invalid('image', _('either this or image_ref is needed'))
     if not props['image_ref'] and props['pull_policy']:
@@ -51,7 +51,7 @@ def _invalid(name: str, reason: str) -> exception.StackValidationFailed:
         message=f'Property {name}: {reason}')
 
 
-def _check_secrets(resource: Any, props: Mapping[str, Any]) -> None:
+def _check_secrets(resource: Any) -> None:
     if not resource.stack.strict_validate:
         # In a nested stack that is not made yet, names stand for ids.
         return
@@ -61,7 +61,7 @@ def _check_secrets(resource: Any, props: Mapping[str, Any]) -> None:
         # They will be there when the container is made.
         return
     readable = constraints.CustomConstraint('barbican.secret')
-    for name, secret in translate.secrets(props).items():
+    for name, secret in translate.secrets(resource.properties).items():
         try:
             if not translate.is_secret(secret):
                 raise ValueError(_('it is not the id of a secret'))

@@ -71,7 +71,7 @@ class Container(server.Server):
 
     def validate(self) -> None:
         super().validate()
-        checks.check(self, self.properties)
+        checks.check(self)
 
     def handle_create(self) -> str:
         arguments = self._create_arguments()

@@ -246,10 +246,11 @@ class TestImage(common.HeatTestCase):
         self.assertEqual((found.CREATE, found.COMPLETE), found.state)
         asked = self.images.images.create.call_args.kwargs
         self.assertEqual(
-            ('docker', 'raw', 'localhost/web:1', '5', ['t'], 'x86_64'),
+            ('docker', 'raw', 'docker', 'localhost/web:1', '5', ['t'],
+             'x86_64'),
             tuple(asked[key] for key in (
-                'container_format', 'disk_format', 'docker_image_ref',
-                'docker_user', 'tags', 'architecture')))
+                'container_format', 'disk_format', 'hypervisor_type',
+                'docker_image_ref', 'docker_user', 'tags', 'architecture')))
         self.images.images.upload.assert_called_once_with('img-1', mock.ANY)
         self.images.images.image_import.assert_not_called()
 

@@ -320,16 +320,23 @@ class TestPull(test_legacy.LegacyCase):
     def test_the_first_line_is_all_that_is_read(self):
         class Stream:
             def __init__(self):
-                self.read = 0
+                self.read, self.closed = 0, False
 
             def __iter__(self):
                 for piece in (b'fir', b'st\nsec', b'ond'):
                     self.read += 1
                     yield piece
-        stream = Stream()
-        client = mock.Mock(**{'logs.return_value': stream})
-        self.assertEqual('first', engines.first_line(client, 'c'))
-        self.assertEqual(2, stream.read)
+
+            def close(self):
+                self.closed = True
+        for base, closed in (('http+docker://localhost', True),
+                             ('https://192.0.2.1:2376', True),
+                             ('http+docker://ssh', False)):
+            stream = Stream()
+            client = mock.Mock(base_url=base, **{
+                'logs.return_value': stream})
+            self.assertEqual('first', engines.first_line(client, 'c'))
+            self.assertEqual((2, closed), (stream.read, stream.closed))
 
     def test_what_ssh_says(self):
         for error, text in ((paramiko.SSHException('who is it?'), 'who is'),

@@ -27,6 +27,7 @@ from lab import container_images
 from lab import engine
 from lab import kernel
 from lab import layout as lab_layout
+from lab import octavia
 from lab import processes
 from lab import services
 
@@ -151,6 +152,34 @@ class TestDevices(LabCase):
         self.run_command.assert_called_once()
         self.cloud._remove_devices(self.host)
         self.run_command.assert_called_once()
+
+
+class TestOctavia(LabCase):
+    """Its sockets have one place on a machine."""
+
+    def setUp(self):
+        super().setUp()
+        self.run_directory = self.layout.run
+        self.run_directory.mkdir(parents=True)
+        self.sockets = self.layout.root / 'octavia'
+        patch = mock.patch.object(octavia, 'SOCKETS', self.sockets)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_what_a_kill_left_is_the_labs(self):
+        self.assertTrue(octavia.claim(self.run_directory))
+        (self.sockets / 'get.sock').touch()
+        self.assertTrue(octavia.claim(self.run_directory))
+        self.assertEqual([], list(self.sockets.iterdir()))
+        octavia.remove(self.run_directory)
+        self.assertFalse(self.sockets.exists())
+
+    def test_anothers_stay(self):
+        self.sockets.mkdir()
+        with self.assertRaisesRegex(cloud.LabError, 'another Octavia'):
+            cloud.Cloud(self.layout).start_load_balancers()
+        octavia.remove(self.run_directory)
+        self.assertTrue(self.sockets.exists())
 
 
 class TestImages(LabCase):
