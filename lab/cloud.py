@@ -34,7 +34,7 @@ from lab import bridges
 from lab import configuration
 from lab import engine
 from lab import layout as lab_layout
-from lab import octavia
+from lab import octavia_sockets
 from lab import processes
 from lab import seed
 from lab import services
@@ -118,16 +118,16 @@ class Cloud:
     def start_load_balancers(self) -> None:
         """Tenants can have their load balanced."""
         if ('octavia-driver-agent' not in self.processes.running()
-                and not octavia.claim(self.layout.run)):
+                and not octavia_sockets.claim(self.layout.run)):
             raise LabError(
-                f'this machine has {octavia.SOCKETS} already, and not from '
-                'this lab; it will not touch another Octavia')
+                f'this machine has {octavia_sockets.PLACE} already, and not '
+                'from this lab; it will not touch another Octavia')
         self._start(services.load_balancers(self.layout))
 
     def stop_load_balancers(self) -> None:
         """As before ``start_load_balancers``."""
         self._stop(services.load_balancers(self.layout))
-        octavia.remove(self.layout.run)
+        octavia_sockets.remove(self.layout.run)
 
     def start_virtual_machines(self) -> None:
         """There is a host beside those of containers."""
@@ -155,7 +155,7 @@ class Cloud:
         stopped = self.processes.stop(self._ordered_names(last=False))
         stopped += self.processes.stop(self._ordered_names(last=True))
         stopped += self.processes.stop()
-        octavia.remove(self.layout.run)
+        octavia_sockets.remove(self.layout.run)
         for host in self.layout.hosts:
             self._remove_devices(host)
         self._remove_namespaces()

@@ -27,7 +27,7 @@ from lab import container_images
 from lab import engine
 from lab import kernel
 from lab import layout as lab_layout
-from lab import octavia
+from lab import octavia_sockets
 from lab import processes
 from lab import services
 
@@ -162,23 +162,23 @@ class TestOctavia(LabCase):
         self.run_directory = self.layout.run
         self.run_directory.mkdir(parents=True)
         self.sockets = self.layout.root / 'octavia'
-        patch = mock.patch.object(octavia, 'SOCKETS', self.sockets)
+        patch = mock.patch.object(octavia_sockets, 'PLACE', self.sockets)
         patch.start()
         self.addCleanup(patch.stop)
 
     def test_what_a_kill_left_is_the_labs(self):
-        self.assertTrue(octavia.claim(self.run_directory))
+        self.assertTrue(octavia_sockets.claim(self.run_directory))
         (self.sockets / 'get.sock').touch()
-        self.assertTrue(octavia.claim(self.run_directory))
+        self.assertTrue(octavia_sockets.claim(self.run_directory))
         self.assertEqual([], list(self.sockets.iterdir()))
-        octavia.remove(self.run_directory)
+        octavia_sockets.remove(self.run_directory)
         self.assertFalse(self.sockets.exists())
 
     def test_anothers_stay(self):
         self.sockets.mkdir()
         with self.assertRaisesRegex(cloud.LabError, 'another Octavia'):
             cloud.Cloud(self.layout).start_load_balancers()
-        octavia.remove(self.run_directory)
+        octavia_sockets.remove(self.run_directory)
         self.assertTrue(self.sockets.exists())
 
 

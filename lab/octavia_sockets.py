@@ -16,12 +16,15 @@ OVN's provider takes it for granted, so two labs cannot have load balancers at
 once, and neither can a lab beside a cloud that has them.
 """
 
+# Not named octavia: the lab's own directory is where lab/serve.py looks for
+# the package of that name first.
+
 from __future__ import annotations
 
 from pathlib import Path
 import shutil
 
-SOCKETS = Path('/var/run/octavia')
+PLACE = Path('/var/run/octavia')
 #: A file below the lab's ``run`` that says that they are the lab's.
 _MARK = 'made-octavia'
 
@@ -32,9 +35,9 @@ def claim(run: Path) -> bool:
     :param run: the lab's directory for what runs
     """
     remove(run)
-    if SOCKETS.exists():
+    if PLACE.exists():
         return False
-    SOCKETS.mkdir()
+    PLACE.mkdir()
     (run / _MARK).touch()
     return True
 
@@ -43,5 +46,5 @@ def remove(run: Path) -> None:
     """What the lab has left there, by a kill too; another one's stays."""
     mark = run / _MARK
     if mark.exists():
-        shutil.rmtree(SOCKETS, ignore_errors=True)
+        shutil.rmtree(PLACE, ignore_errors=True)
         mark.unlink()
